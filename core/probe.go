@@ -1,0 +1,140 @@
+package core
+
+import "context"
+
+// verifyLocked starts the probe of as many stale slots as there are waiters that
+// could use them. REQUIRES: the lock.
+func (p *Pool[T]) verifyLocked() {
+	if p.cfg.ProbeAfterIdle == never {
+		return
+	}
+	n := p.queue.len
+	for _, s := range p.slots() {
+		if n <= 0 {
+			return
+		}
+		if w := s.word.Load(); w&flagStale != 0 && w&leaseMask == 0 {
+			p.examineLocked(s, true)
+			n--
+		}
+	}
+}
+
+// examineLocked takes an idle slot out of service and has its resource probed.
+// Those before a lease do not count towards MaxProbing, somebody waits for them.
+// REQUIRES: the lock.
+func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) {
+	w := s.word.Load()
+	if w&(flagRetiring|flagBusy) != 0 || !s.seize(w&flagMask) {
+		return
+	}
+	if !wanted {
+		p.probing++
+	}
+	p.hub.jobs.Add(1)
+	go func() {
+		defer p.hub.jobs.Done()
+		err := p.probe(s.res.Load())
+		p.hub.lock()
+		if !wanted {
+			p.probing--
+		}
+		s.keep.probed = p.hub.now()
+		p.returnLocked(s, ReasonProbe, err)
+		p.hub.unlock()
+	}()
+}
+
+// probe calls the resource's probe once.
+func (p *Pool[T]) probe(r *resource[T]) error {
+	p.tally.probes.Add(1)
+	ctx, end := p.observeProbe(r)
+	err := p.runUnder(ctx, "Probe", p.cfg.ProbeTimeout, &p.strayOthers, func(ctx context.Context) error {
+		if p.cfg.Probe != nil {
+			return p.cfg.Probe(ctx, r.value)
+		}
+		return any(r.value).(prober).Probe(ctx)
+	})
+	if err != nil {
+		if p.ctx.Err() != nil {
+			return nil // the pool is closing, and the probe was told to end
+		}
+		p.tally.probeFailures.Add(1)
+	}
+	end(err)
+	return err
+}
+
+// resetLocked readies s, which its last release left busy, for the next lease.
+// REQUIRES: the lock.
+func (p *Pool[T]) resetLocked(s *slot[T]) {
+	p.hub.jobs.Add(1)
+	go func() {
+		defer p.hub.jobs.Done()
+		r := s.res.Load()
+		p.tally.resets.Add(1)
+		err := p.run("Reset", p.cfg.ResetTimeout, func(ctx context.Context) error {
+			if p.cfg.Reset != nil {
+				return p.cfg.Reset(ctx, r.value)
+			}
+			return any(r.value).(resetter).Reset(ctx)
+		})
+		p.hub.lock()
+		p.returnLocked(s, ReasonReset, err)
+		p.hub.unlock()
+	}()
+}
+
+// returnLocked puts s back into service after the pool itself had it, or retires
+// it if there was something wrong. REQUIRES: the lock.
+func (p *Pool[T]) returnLocked(s *slot[T], reason CloseReason, err error) {
+	if err != nil && s.word.Load()&flagRetiring == 0 {
+		p.retireLocked(s, reason, err) // only marks it: it is busy still
+	}
+	s.mark(0, flagBusy)
+	p.settleLocked(s)
+	p.hub.demandLocked(p)
+}
+
+// destruct is puddle's destructor.
+func (p *Pool[T]) destruct(r *resource[T]) {
+	h := p.hub
+	defer h.jobs.Done()
+	ctx, end := p.observeClose(r)
+	end(p.close(ctx, r.value))
+	h.lock()
+	p.closing--
+	h.closing--
+	h.places--
+	p.tally.begin()
+	p.tally.closing.Add(-1)
+	p.tally.end()
+	h.demandLocked(p)
+	h.unlock()
+}
+
+// dispose closes a resource that never came into the pool.
+func (p *Pool[T]) dispose(res T) { _ = p.close(context.Background(), res) }
+
+// close calls the resource's close once.
+func (p *Pool[T]) close(ctx context.Context, res T) error {
+	err := p.runUnder(ctx, "Close", p.cfg.CloseTimeout, &p.strayCloses, func(ctx context.Context) error {
+		return p.cfg.Close(ctx, res)
+	})
+	if err != nil {
+		p.tally.closeFailures.Add(1)
+	}
+	return err
+}
+
+// doomLocked has a resource closed that is in no slot (any more).
+// REQUIRES: the lock and an open tally.
+func (p *Pool[T]) doomLocked(r *resource[T], reason CloseReason, cause error) {
+	r.reason, r.cause = reason, cause
+	p.closing++
+	p.hub.closing++
+	p.tally.closing.Add(1)
+	p.tally.closed[reason].Add(1)
+	p.hub.jobs.Add(1)
+	r.pres.Destroy()
+}
