@@ -1,0 +1,44 @@
+// Command configdoc writes docs/configuration.md from the doc comments of the
+// structs that configure mcpool. With -check it writes nothing and fails if the
+// file is out of date. Run it with "make generate".
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"path/filepath"
+
+	"github.com/go-mcpool/mcpool/ci/tools/internal/genfile"
+)
+
+// documented lists the structs of the page, in order: add a line to add one.
+var documented = []source{
+	{Dir: "core", Type: "Config"},
+}
+
+// output is the page, relative to the root of the repository.
+const output = "docs/configuration.md"
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("configdoc: ")
+	root := flag.String("root", ".", "folder of the repository")
+	check := flag.Bool("check", false, "fail if the page is out of date, write nothing")
+	flag.Parse()
+	if err := run(*root, *check); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(root string, check bool) error {
+	structs := make([]structDoc, 0, len(documented))
+	for _, src := range documented {
+		s, err := load(filepath.Join(root, src.Dir), src.Type)
+		if err != nil {
+			return fmt.Errorf("%s: %w", src.Dir, err)
+		}
+		structs = append(structs, s)
+	}
+	return genfile.Sync(filepath.Join(root, output), render(structs), check)
+}

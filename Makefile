@@ -1,0 +1,113 @@
+# Everything CI runs, and each step alone. "make check" runs them all.
+#
+# The modules of go.work are reached by the package pattern "work". Two modules
+# stand outside it, so that what they need never enters a user's dependency
+# graph: examples/bench and .ci/tools. They are checked on their own.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+unexport GOWORK
+
+outside := examples/bench .ci/tools
+
+# Tools are built once for each version of Go, at the versions that
+# .ci/tools/go.mod pins.
+bin := bin/$(shell go env GOVERSION)
+pins := .ci/tools/go.mod .ci/tools/go.sum
+
+# What "make check" runs: cheap steps first, the verdict of go test last.
+steps := fmt vet imports generated fix staticcheck lint modules race test
+
+# Runs $(1) in each module that stands outside the workspace.
+define each_outside
+for dir in $(outside); do if [[ -f $$dir/go.mod ]]; then (cd "$$dir" && export GOWORK=off && $(1)); fi; done
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: check
+check: ## run everything CI runs, one line for each step
+	@.ci/check $(steps)
+
+.PHONY: fmt
+fmt: ## fail on files that gofmt would change
+	@files=$$(gofmt -l .); if [[ -n $$files ]]; then \
+		printf 'gofmt -w would change:\n%s\n' "$$files" >&2; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet
+	go vet work
+	@$(call each_outside,go vet ./...)
+
+.PHONY: fix
+fix: ## fail where go fix has a more modern way to write the code
+	go fix -diff work
+	@$(call each_outside,go fix -diff ./...)
+
+.PHONY: imports
+imports: ## fail on imports against the direction that .ci/tools/imports lists
+	@GOWORK=off go run -C .ci/tools ./imports -root "$(CURDIR)"
+
+.PHONY: generate
+generate: ## write generated files and the snippets in Markdown
+	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)"
+	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)"
+
+.PHONY: generated
+generated: ## fail if "make generate" would change a file
+	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)" -check
+	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)" -check
+
+.PHONY: staticcheck
+staticcheck: $(bin)/staticcheck ## staticcheck
+	$(bin)/staticcheck work
+	@tool="$(CURDIR)/$(bin)/staticcheck"; $(call each_outside,"$$tool" ./...)
+
+.PHONY: lint
+lint: $(bin)/golangci-lint ## golangci-lint, as .golangci.yml says
+	@.ci/lint "$(CURDIR)/$(bin)/golangci-lint" $(outside)
+
+.PHONY: modules
+modules: ## build, vet and tidy each module without the workspace
+	@.ci/modules check $(outside)
+
+.PHONY: tidy
+tidy: ## go mod tidy in each module
+	@.ci/modules tidy $(outside)
+
+.PHONY: test
+test: ## every test, with the race detector
+	@$(call each_outside,go test ./...)
+	go test -race work
+
+.PHONY: race
+race: ## the tests of races (ConcurrentSafe in their name), many times
+	go test -race -run ConcurrentSafe -count 20 work
+
+.PHONY: bench
+bench: ## measure core beside other pools
+	GOWORK=off go run -C examples/bench . -suite core
+
+.PHONY: cover
+cover: ## test coverage, in total and as bin/cover.html
+	@mkdir -p bin
+	go test -coverprofile bin/cover.out work
+	go tool cover -html bin/cover.out -o bin/cover.html
+	go tool cover -func bin/cover.out | tail -n 1
+
+.PHONY: tools
+tools: $(bin)/staticcheck $(bin)/golangci-lint $(bin)/benchstat ## build the pinned tools
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin
+
+$(bin)/golangci-lint: tool = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(bin)/staticcheck: tool = honnef.co/go/tools/cmd/staticcheck
+$(bin)/benchstat: tool = golang.org/x/perf/cmd/benchstat
+$(bin)/golangci-lint $(bin)/staticcheck $(bin)/benchstat: $(pins)
+	GOWORK=off go build -C .ci/tools -o "$(CURDIR)/$@" $(tool)
+	@touch $@

@@ -1,0 +1,3 @@
+module github.com/go-mcpool/mcpool/plugins/probe
+
+go 1.26
