@@ -1,0 +1,236 @@
+package authhttp
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+)
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+// Config says whose credentials a Transport uses, for what, and how.
+type Config struct {
+	// Base sends the requests; default http.DefaultTransport.
+	Base http.RoundTripper
+	// Provider is where the credentials come from. The Transport does not close it.
+	Provider auth.Provider
+	// Request is for whom and for what. Its Target.URL must be absolute, http or
+	// https: its origin is the only one that gets credentials.
+	Request auth.Request
+	// MaxBodyBytes bounds what is kept of a request's body, to hash it and to send it
+	// again. A larger one cannot be signed; without a signer it is sent once and not
+	// repeated. Default 4 MiB.
+	MaxBodyBytes int64
+	// CredentialHeaders are removed from requests before the provider's are set, so
+	// that nothing from outside speaks for somebody else. Default
+	// DefaultCredentialHeaders(); an empty non-nil slice removes nothing.
+	CredentialHeaders []string
+	// Refused decides what becomes of a 401 or 403 that the provider could not better:
+	// it returns the response, or closes its body and returns an error. It is called
+	// in the goroutine of the request. Nil returns the response.
+	Refused func(resp *http.Response, outcome auth.Outcome, err error) (*http.Response, error)
+}
+
+// DefaultCredentialHeaders returns the headers by which requests commonly say who
+// they are from.
+func DefaultCredentialHeaders() []string {
+	return []string{
+		"Authorization", "Proxy-Authorization", "Cookie", "Dpop", "X-Api-Key", "X-Access-Token",
+		"X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token",
+	}
+}
+
+// Transport is an http.RoundTripper that authenticates requests.
+type Transport struct {
+	cfg    Config
+	scheme string // of the target, and host as written there: most requests match
+	host   string // both, and need no parsing
+	origin string
+	signer auth.Signer // nil if the provider does not sign
+	cached bool        // the provider has checked its headers already
+	strip  []string    // canonical names
+}
+
+// New returns a Transport. The error joins an *auth.ConfigError per fault.
+func New(cfg Config) (*Transport, error) {
+	var errs []error
+	bad := func(field, problem string, err error) {
+		errs = append(errs, &auth.ConfigError{Field: field, Problem: problem, Err: err})
+	}
+	if cfg.Base == nil {
+		cfg.Base = http.DefaultTransport
+	}
+	t := &Transport{}
+	if cfg.Provider == nil {
+		bad("Provider", "is nil", nil)
+	} else {
+		t.signer, _ = auth.AsSigner(cfg.Provider)
+		_, t.cached = cfg.Provider.(*auth.Cache)
+	}
+	u, err := url.Parse(cfg.Request.Target.URL)
+	switch {
+	case err != nil:
+		bad("Request.Target.URL", "does not parse", nil) // the error would quote it
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		bad("Request.Target.URL", "is not an absolute http or https URL", nil)
+	default:
+		t.scheme, t.host, t.origin = u.Scheme, u.Host, originOf(u)
+	}
+	switch {
+	case cfg.MaxBodyBytes < 0:
+		bad("MaxBodyBytes", fmt.Sprintf("= %d is negative", cfg.MaxBodyBytes), nil)
+	case cfg.MaxBodyBytes == 0:
+		cfg.MaxBodyBytes = 4 << 20
+	}
+	if cfg.CredentialHeaders == nil {
+		cfg.CredentialHeaders = DefaultCredentialHeaders()
+	}
+	for _, name := range cfg.CredentialHeaders {
+		t.strip = append(t.strip, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	cfg.Request = cfg.Request.Clone()
+	t.cfg = cfg
+	return t, nil
+}
+
+// RoundTrip sends the request with credentials, and once more with new ones if
+// the target refuses the first and the provider has better.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if (req.URL.Scheme != t.scheme || req.URL.Host != t.host) && originOf(req.URL) != t.origin {
+		out := req.Clone(req.Context())
+		t.removeCredentials(out.Header)
+		return t.cfg.Base.RoundTrip(out)
+	}
+	var body body
+	if err := t.takeBody(req, &body); err != nil {
+		return nil, fmt.Errorf("authhttp: %s %s: %w", req.Method, t.cfg.Request.Target, err)
+	}
+	for again := false; ; again = true {
+		out, generation, err := t.prepare(req, &body, again)
+		if err != nil {
+			body.discard()
+			return nil, fmt.Errorf("authhttp: %s %s: %w", req.Method, t.cfg.Request.Target, err)
+		}
+		sentAt := time.Now()
+		resp, err := t.cfg.Base.RoundTrip(out)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+			return resp, err
+		}
+		outcome, err := auth.GiveUp, error(nil)
+		if !again { // a second refusal stands
+			outcome, err = t.cfg.Provider.Challenge(req.Context(), t.cfg.Request, auth.Challenge{
+				Sent: describe(out, &body), SentAt: sentAt, Generation: generation,
+				Status: resp.StatusCode, Header: resp.Header.Clone(), Body: peek(resp, auth.MaxChallengeBody),
+			})
+			if outcome == auth.Retry && err == nil && body.replayable() {
+				drain(resp)
+				continue
+			}
+		}
+		if t.cfg.Refused != nil {
+			return t.cfg.Refused(resp, outcome, err)
+		}
+		return resp, nil
+	}
+}
+
+// prepare makes one attempt: a copy of the request with a reader of its own for the
+// body, the credentials, and the signature over all of it.
+func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Request, string, error) {
+	out := req.WithContext(req.Context()) // a shallow copy
+	out.Header = req.Header.Clone()
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	t.removeCredentials(out.Header)
+	creds, err := t.cfg.Provider.Credentials(req.Context(), t.cfg.Request)
+	if err == nil && !t.cached {
+		err = auth.CheckHeader(creds.Header)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	set(out.Header, creds.Header)
+	if err := body.attach(out, again); err != nil {
+		return nil, "", err
+	}
+	if t.signer == nil {
+		return out, creds.Generation, nil
+	}
+	hr := describe(out, body)
+	hr.Header = out.Header.Clone() // the signer may keep it
+	sig, err := t.signer.Sign(req.Context(), t.cfg.Request, hr)
+	if err == nil {
+		err = errors.Join(auth.CheckHeader(sig.Header), checkQuery(sig.RawQuery))
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	set(out.Header, sig.Header)
+	if sig.RawQuery != "" {
+		u := *out.URL
+		u.RawQuery = sig.RawQuery
+		out.URL = &u
+	}
+	if sig.Generation != "" {
+		return out, sig.Generation, nil
+	}
+	return out, creds.Generation, nil
+}
+
+// CloseIdleConnections closes those of the base, for http.Client.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+func (t *Transport) removeCredentials(h http.Header) {
+	for _, name := range t.strip {
+		delete(h, name)
+	}
+}
+
+// describe tells a signer what will be on the wire.
+func describe(req *http.Request, b *body) auth.HTTPRequest {
+	return auth.HTTPRequest{
+		Method: req.Method, Host: req.Host, Header: req.Header,
+		URL:           req.URL.Scheme + "://" + req.URL.Host + req.URL.RequestURI(),
+		ContentLength: req.ContentLength, BodySHA256: b.sum,
+	}
+}
+
+// set replaces headers under their canonical names. The values are shared, which is
+// safe as long as nobody writes to them, and appending makes a copy.
+func set(dst, src http.Header) {
+	for name, values := range src {
+		dst[textproto.CanonicalMIMEHeaderKey(name)] = values[:len(values):len(values)]
+	}
+}
+
+// originOf is scheme, host and port (RFC 6454), the port made explicit.
+func originOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+func checkQuery(q string) error {
+	for i := range len(q) {
+		if c := q[i]; c <= ' ' || c == '#' || c >= 0x7f {
+			return errors.New("the signer returned a query that is not escaped")
+		}
+	}
+	return nil
+}
