@@ -1,0 +1,148 @@
+package mcpool
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-mcpool/mcpool/core"
+)
+
+// list is one list of an identity, as the server last gave it. At most one fetch
+// runs at a time, on a goroutine of the pool, so that no caller's patience decides
+// for the others. An invalidation during a fetch wins: what was fetched is given to
+// those who asked before it, and to nobody after.
+type list[T any] struct {
+	// Immutable after init.
+	id      *identity
+	fetch   func(ctx context.Context) ([]T, error)
+	changed func(old, now []T, first bool) // told of every fetch; nil for nobody
+
+	mu         sync.Mutex
+	items      []T       // guarded by mu
+	fetched    bool      // guarded by mu; items are a list
+	valid      bool      // guarded by mu; not invalidated since
+	expires    time.Time // guarded by mu
+	generation uint64    // guarded by mu; of invalidations
+	running    *fetching[T]
+}
+
+// fetching is a fetch under way.
+type fetching[T any] struct {
+	generation uint64 // of the list when it began
+	done       chan struct{}
+	items      []T // readable after done
+	err        error
+}
+
+// get returns the list, fetching it if need be.
+func (l *list[T]) get(ctx context.Context) ([]T, error) {
+	if ctx == nil {
+		return nil, core.ErrNilContext
+	}
+	p := l.id.pool
+	l.mu.Lock()
+	if l.valid && (time.Now().Before(l.expires) || p.cfg.StaleLists) {
+		items := l.items
+		if !time.Now().Before(l.expires) {
+			l.startLocked()
+		}
+		l.mu.Unlock()
+		p.counts.listHits.Add(1)
+		return slices.Clone(items), nil
+	}
+	p.counts.listMisses.Add(1)
+	if l.running != nil {
+		p.counts.listWaiters.Add(1)
+	}
+	f := l.startLocked()
+	l.mu.Unlock()
+	if f == nil {
+		return nil, ErrClosed
+	}
+	select {
+	case <-f.done:
+		return slices.Clone(f.items), f.err
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	}
+}
+
+// startLocked returns the fetch that serves a caller who asks now: the one that is
+// running, if the list was not invalidated since it began, else a new one. It
+// returns nil if the pool is closed. REQUIRES: l.mu.
+func (l *list[T]) startLocked() *fetching[T] {
+	if l.running != nil && l.running.generation == l.generation {
+		return l.running
+	}
+	f := &fetching[T]{generation: l.generation, done: make(chan struct{})}
+	if !l.id.pool.start(func() { l.run(f) }) {
+		return nil
+	}
+	l.running = f
+	return f
+}
+
+// run fetches and puts the list in place.
+func (l *list[T]) run(f *fetching[T]) {
+	p := l.id.pool
+	p.counts.listFetches.Add(1)
+	f.items, f.err = l.fetch(p.ctx)
+	if f.err != nil && p.ctx.Err() != nil {
+		f.err = ErrClosed
+	}
+	l.mu.Lock()
+	old, first := l.items, !l.fetched
+	current := f.generation == l.generation
+	if f.err == nil && current {
+		l.items, l.fetched, l.valid = f.items, true, true
+		l.expires = time.Now().Add(p.cfg.ToolsTTL)
+		if p.cfg.ToolsTTL == never {
+			l.expires = time.Now().Add(100 * 365 * 24 * time.Hour)
+		}
+	}
+	if l.running == f {
+		l.running = nil
+	}
+	tell := l.changed
+	l.mu.Unlock()
+	close(f.done)
+	if f.err == nil && current && tell != nil {
+		tell(old, f.items, first)
+	}
+}
+
+// invalidate has the next caller fetch anew.
+func (l *list[T]) invalidate() {
+	l.mu.Lock()
+	l.valid = false
+	l.generation++
+	l.mu.Unlock()
+}
+
+// peek returns the list if there is one that was not invalidated, however old.
+func (l *list[T]) peek() ([]T, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.items, l.valid
+}
+
+// known tells whether the list was ever fetched.
+func (l *list[T]) known() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fetched
+}
+
+// start runs f on a goroutine that Close waits for, or returns false if the pool
+// is closed.
+func (p *Pool) start(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.background.Go(f)
+	return true
+}

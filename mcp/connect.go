@@ -1,0 +1,265 @@
+package mcpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// open opens a session for core: connects, primes, and sees to it that the
+// session is of the era that b was made for.
+func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
+	p.callbacks.Add(1)
+	defer p.callbacks.Done()
+	if s := b.takeSeed(k); s != nil {
+		return s, nil
+	}
+	if err := k.id.settle(ctx); err != nil { // not all at once after a restart
+		return nil, err
+	}
+	s, err := p.connect(ctx, k.id, k.ability, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prime(ctx, s); err != nil {
+		_ = s.Close() // the reason is err
+		return nil, err
+	}
+	if !p.fits(b, s) {
+		p.supersede(b, k, s)
+		return nil, errSuperseded
+	}
+	s.watch()
+	p.alive()
+	return s, nil
+}
+
+// connect makes one session. on is nil for a session of the pool, and else says
+// what a listener wants to hear.
+func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *notices) (_ *conn, err error) {
+	s := &conn{id: id, ability: a, epoch: id.epoch.Load()}
+	ctx = connContext{ctx, s}
+	version, err := p.era.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var discovery atomic.Pointer[error] // what server/discover ended with
+	certain := ""
+	if version == "" {
+		defer func() { p.era.settle(certain) }()
+	}
+	transport, err := p.transport(ctx, s, on != nil || a != 0)
+	if err != nil {
+		return nil, err
+	}
+	caught := &catcher{Transport: transport}
+	client := p.newClient(s, on, &discovery)
+	s.cs, err = client.Connect(ctx, caught, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		caught.close()
+		if version != "" && ctx.Err() == nil && mentionsVersion(err) {
+			p.era.forget(version)
+		}
+		return nil, s.explain(ctx, err)
+	}
+	s.version = s.cs.InitializeResult().ProtocolVersion
+	if answer := discovery.Load(); s.modern() || answer != nil && saysOld(*answer) {
+		certain = s.version
+	}
+	return s, nil
+}
+
+// catcher keeps the connection that a transport made, because Connect does not
+// close it after every failure. The connection is handed on as it is: wrapped, it
+// would lose what the SDK looks for in it.
+type catcher struct {
+	mcp.Transport
+	conn mcp.Connection
+}
+
+func (c *catcher) Connect(ctx context.Context) (mcp.Connection, error) {
+	conn, err := c.Transport.Connect(ctx)
+	c.conn = conn
+	return conn, err
+}
+
+func (c *catcher) close() {
+	if c.conn != nil {
+		_ = c.conn.Close() // it may be closed already
+	}
+}
+
+// newClient returns the client of one session. Its handlers find the call that is
+// meant through the context (progress by its token), or, on old-era sessions,
+// through the call that has the session to itself.
+func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error]) *mcp.Client {
+	o := &mcp.ClientOptions{
+		Capabilities: &mcp.ClientCapabilities{},
+		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
+			s.progress(r.Params)
+		},
+	}
+	if s.ability&canElicit != 0 {
+		o.ElicitationHandler = func(ctx context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+			if c := s.asked(ctx); c != nil && c.handlers.elicit != nil {
+				return c.handlers.elicit(ctx, r)
+			}
+			return nil, errNobodyAsked
+		}
+	}
+	if s.ability&canSample != 0 {
+		o.CreateMessageHandler = func(ctx context.Context, r *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) { //nolint:staticcheck // deprecated, and still spoken
+			if c := s.asked(ctx); c != nil && c.handlers.sample != nil {
+				return c.handlers.sample(ctx, r)
+			}
+			return nil, errNobodyAsked
+		}
+	}
+	if on == nil && p.kind != kindHTTP && !p.cfg.NoListener {
+		on = &s.id.notices // the stream is there anyway
+	}
+	if on != nil {
+		o.ToolListChangedHandler = func(context.Context, *mcp.ToolListChangedRequest) { on.tools() }
+		o.PromptListChangedHandler = func(context.Context, *mcp.PromptListChangedRequest) { on.prompts() }
+		o.ResourceListChangedHandler = func(context.Context, *mcp.ResourceListChangedRequest) { on.resources() }
+	}
+	client := mcp.NewClient(p.cfg.ClientInfo, o)
+	budget := p.cfg.ConnectTimeout / 2
+	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			if method != "server/discover" || callOf(ctx) != nil {
+				return next(ctx, method, req)
+			}
+			// A server that does not answer this must not use up the whole time.
+			ctx, cancel := context.WithTimeout(ctx, budget)
+			defer cancel()
+			res, err := next(ctx, method, req)
+			discovery.Store(&err)
+			return res, err
+		}
+	})
+	return client
+}
+
+var errNobodyAsked = errors.New("no call on this session takes questions")
+
+// asked returns the call that a server's request belongs to.
+func (s *conn) asked(ctx context.Context) *call {
+	if c := callOf(ctx); c != nil {
+		return c
+	}
+	return s.alone.Load()
+}
+
+// progress finds the call of a progress notification by its token, which is
+// unique among all calls.
+func (s *conn) progress(params *mcp.ProgressNotificationParams) {
+	token, _ := params.ProgressToken.(string)
+	if token == "" {
+		return
+	}
+	var found *call
+	s.mu.Lock()
+	for c := range s.calls {
+		if c.token == token {
+			found = c
+			break
+		}
+	}
+	s.mu.Unlock()
+	if found != nil {
+		found.progress(params)
+	}
+}
+
+// prime lists the tools on a session that needs to know them: over HTTP from
+// 2026-07-28 on, arguments marked x-mcp-header go into headers, and the SDK finds
+// the marks in what the session itself has listed.
+func (p *Pool) prime(ctx context.Context, s *conn) error {
+	init := s.cs.InitializeResult()
+	if !s.sharedByNature() || init.Capabilities == nil || init.Capabilities.Tools == nil {
+		return nil
+	}
+	for _, err := range s.cs.Tools(ctx, nil) {
+		if err != nil {
+			return s.explain(ctx, fmt.Errorf("listing tools: %w", err))
+		}
+	}
+	return nil
+}
+
+// warm is core's warm-up.
+func (p *Pool) warm(ctx context.Context, s *conn) error {
+	p.callbacks.Add(1)
+	defer p.callbacks.Done()
+	lent := newSession(p, s, options{replay: ReplayNever}, nil)
+	defer lent.Release()
+	return p.cfg.WarmupHook(ctx, lent)
+}
+
+// explain says why a session could not be opened, in the process's words if there
+// is one.
+func (s *conn) explain(ctx context.Context, err error) error {
+	if s.process != nil && !errors.Is(ctx.Err(), context.Canceled) { // nobody waits for that any more
+		if ended := s.process.failure(); ended != nil {
+			return ended
+		}
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	return plain(s.scrub(err))
+}
+
+// scrub takes the server's session id out of an error's text.
+func (s *conn) scrub(err error) error {
+	if err == nil || s.cs == nil {
+		return err
+	}
+	if id := s.cs.ID(); id != "" && strings.Contains(err.Error(), id) {
+		return errors.New(strings.ReplaceAll(err.Error(), id, "[redacted]"))
+	}
+	return err
+}
+
+// plain returns the typed error within what the SDK wrapped around it.
+func plain(err error) error {
+	var (
+		session   *SessionError
+		throttled *ThrottledError
+		refusal   *AuthError
+		status    *StatusError
+	)
+	switch {
+	case errors.As(err, &session):
+		return session
+	case errors.As(err, &throttled):
+		return throttled
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &status):
+		return status
+	}
+	return err
+}
+
+// mentionsVersion tells whether a handshake failed over the protocol version.
+func mentionsVersion(err error) bool {
+	return strings.Contains(strings.ToLower(err.Error()), "version")
+}
+
+// pauseAfterLoss spreads the sessions opened after a restart.
+func pauseAfterLoss(ctx context.Context) error {
+	select {
+	case <-time.After(time.Duration(rand.Float64() * float64(50*time.Millisecond))):
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}

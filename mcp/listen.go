@@ -1,0 +1,156 @@
+package mcpool
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// notices are what is done when the server says that a list changed.
+type notices struct{ tools, prompts, resources func() }
+
+// all treats everything as changed: after a time in which nothing was heard.
+func (n *notices) all() {
+	n.tools()
+	n.prompts()
+	n.resources()
+}
+
+// listener holds the one session of an identity that hears when lists change. It
+// counts towards no limit. When it dies it is opened again, and everything that
+// may have changed meanwhile is treated as if it had.
+type listener struct {
+	id     *identity
+	ctx    context.Context
+	cancel context.CancelFunc
+	begin  sync.Once
+
+	mu    sync.Mutex
+	ended chan struct{} // guarded by mu; closed when the stream being heard ends
+}
+
+func newListener(id *identity) *listener {
+	l := &listener{id: id}
+	l.ctx, l.cancel = context.WithCancel(id.pool.ctx)
+	return l
+}
+
+// listen starts the listener of the identity, once.
+func (id *identity) listen() {
+	if l := id.listener; l != nil {
+		l.begin.Do(func() { id.pool.start(l.run) })
+	}
+}
+
+// stopListening ends the listener of the identity, if it has one.
+func (id *identity) stopListening() {
+	if id.listener != nil {
+		id.listener.stop()
+	}
+}
+
+func (l *listener) stop() { l.cancel() }
+
+// run opens the listening session again and again.
+func (l *listener) run() {
+	p := l.id.pool
+	pause := time.Second
+	for first := true; l.ctx.Err() == nil; first = false {
+		began := p.now()
+		heard := l.hear(first)
+		if !heard {
+			return // the server has nothing to say
+		}
+		if time.Duration(p.now()-began) > time.Minute {
+			pause = time.Second
+		}
+		select {
+		case <-time.After(time.Duration(float64(pause) * (0.5 + rand.Float64()))):
+		case <-l.ctx.Done():
+			return
+		}
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// hear opens a session and listens until it ends. It returns false if there is no
+// use in another.
+func (l *listener) hear(first bool) bool {
+	p := l.id.pool
+	ended := make(chan struct{})
+	l.mu.Lock()
+	l.ended = ended
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	s, err := p.connect(ctx, l.id, 0, &l.id.notices)
+	if err != nil {
+		return l.ctx.Err() == nil && !isPermanent(err)
+	}
+	defer func() { _ = s.Close() }() // it holds nothing that could be lost
+	if !s.speaks() {
+		return false
+	}
+	if !first {
+		p.counts.listenerReopens.Add(1)
+		l.id.notices.all()
+	}
+	gone := make(chan struct{})
+	go func() {
+		_ = s.cs.Wait() // that it ended is all there is to know
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-ended:
+	case <-l.ctx.Done():
+	}
+	return true
+}
+
+// speaks tells whether the server announces changes of any list, on a stream that
+// is there.
+func (s *conn) speaks() bool {
+	c := s.cs.InitializeResult().Capabilities
+	if c == nil || s.gone.Load() || s.deaf.Load() {
+		return false
+	}
+	return c.Tools != nil && c.Tools.ListChanged || c.Prompts != nil && c.Prompts.ListChanged ||
+		c.Resources != nil && c.Resources.ListChanged
+}
+
+// watch has the listener told when the body of its stream ends. From 2026-07-28 on
+// nobody else would notice.
+func (l *listener) watch(body io.ReadCloser) io.ReadCloser {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &watchedBody{ReadCloser: body, ended: l.ended}
+}
+
+// watchedBody closes ended with the first error of a Read, io.EOF included.
+type watchedBody struct {
+	io.ReadCloser
+	once  sync.Once
+	ended chan struct{}
+}
+
+func (b *watchedBody) Read(buf []byte) (int, error) {
+	n, err := b.ReadCloser.Read(buf)
+	if err != nil && b.ended != nil {
+		b.once.Do(func() { close(b.ended) })
+	}
+	return n, err //nolint:wrapcheck // a reader returns io.EOF as it is
+}
+
+// gotStream notes what came of asking for the standing stream.
+func (s *conn) gotStream(req *http.Request, resp *http.Response) {
+	switch {
+	case lostStatus(resp.StatusCode) && req.Header.Get(sessionHeader) != "":
+		s.gone.Store(true)
+	case resp.StatusCode/100 != 2 || mediaType(resp) != "text/event-stream":
+		s.deaf.Store(true)
+	}
+}

@@ -1,0 +1,316 @@
+package mcpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+)
+
+func callNamed(name string) *mcp.CallToolParams { return &mcp.CallToolParams{Name: name} }
+
+func canceled(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx, cancel
+}
+
+// offer adds tools that only take room.
+func (s *server) offer(names ...string) {
+	s.mu.Lock()
+	m := s.mcp
+	s.mu.Unlock()
+	for _, name := range names {
+		mcp.AddTool(m, &mcp.Tool{Name: name}, func(context.Context, *mcp.CallToolRequest, textArgs) (*mcp.CallToolResult, any, error) {
+			return &mcp.CallToolResult{}, nil, nil
+		})
+	}
+}
+
+func names(tools []*mcp.Tool) map[string]bool {
+	m := make(map[string]bool)
+	for _, t := range tools {
+		m[t.Name] = true
+	}
+	return m
+}
+
+func TestListsHaveAllPagesAndAreFetchedOnce(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		var many []string
+		for i := range 1500 { // more than a page of the SDK's
+			many = append(many, fmt.Sprintf("tool%04d", i))
+		}
+		s.offer(many...)
+		p := s.open(func(c *Config) { c.NoListener = true })
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				tools, err := p.ListTools(t.Context())
+				if err != nil || !names(tools)["tool1499"] || !names(tools)["echo"] {
+					t.Errorf("%d tools, %v", len(tools), err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := p.Stats().ListFetches; n != 1 {
+			t.Errorf("fetched %d times", n)
+		}
+		prompts, err := p.ListPrompts(t.Context())
+		if err != nil || len(prompts) != 1 {
+			t.Errorf("prompts: %v, %v", prompts, err)
+		}
+		resources, err := p.ListResources(t.Context())
+		if err != nil || len(resources) != 1 {
+			t.Errorf("resources: %v, %v", resources, err)
+		}
+		templates, err := p.ListResourceTemplates(t.Context())
+		if err != nil || len(templates) != 1 {
+			t.Errorf("templates: %v, %v", templates, err)
+		}
+		read, err := p.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: "test://r"})
+		if err != nil || read.Contents[0].Text != "content" {
+			t.Errorf("resource: %v, %v", read, err)
+		}
+		prompt, err := p.GetPrompt(t.Context(), &mcp.GetPromptParams{Name: "greet"})
+		if err != nil || prompt.Description != "hello" {
+			t.Errorf("prompt: %v, %v", prompt, err)
+		}
+	})
+}
+
+func TestAnInvalidationDuringAFetchWins(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		p := s.open(func(c *Config) { c.NoListener = true; c.Min, c.Max = 1, 1 })
+		if err := p.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The answer to the first fetch is held back after the server made it.
+		arrived, release := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			held := false
+			once.Do(func() { held = true })
+			if held {
+				close(arrived)
+				<-release
+			}
+			return false
+		})
+		first := make(chan error, 1)
+		go func() {
+			_, err := p.ListTools(t.Context())
+			first <- err
+		}()
+		<-arrived
+		p.InvalidateTools()
+		second := make(chan []*mcp.Tool, 1)
+		go func() {
+			tools, _ := p.ListTools(t.Context())
+			second <- tools
+		}()
+		poll(t, "a second fetch", func() bool { return p.Stats().ListFetches == 2 })
+		if tools := <-second; !names(tools)["echo"] {
+			t.Error("no tools")
+		}
+		p.InvalidateTools()
+		close(release)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		// What the first fetch brought is older than both invalidations.
+		if _, err := p.ListTools(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := p.Stats().ListFetches; n != 3 {
+			t.Errorf("fetched %d times, want 3", n)
+		}
+	})
+}
+
+func TestAChangeOfToolsIsHeardAndTold(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		changes := make(chan SchemaChange, 10)
+		p := s.open(func(c *Config) { c.OnSchemaChanged = func(e SchemaChange) { changes <- e } })
+		if _, err := p.ListTools(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The listener may not be there yet; what it missed it makes up for.
+		poll(t, "the listener", func() bool { return s.listeners() > 0 })
+		s.offer("added")
+		c := <-changes
+		if len(c.Added) != 1 || c.Added[0] != "added" || len(c.Removed)+len(c.Changed) != 0 || c.Old == c.New || c.Identity != "default" {
+			t.Errorf("got %+v", c)
+		}
+		if tools, err := p.ListTools(t.Context()); err != nil || !names(tools)["added"] {
+			t.Errorf("the new tool is not listed (%v)", err)
+		}
+		// The listener dies with the server, is opened again, and misses nothing.
+		s.kill()
+		s.start()
+		s.offer("after")
+		c = <-changes
+		if got := strings.Join(c.Added, ","); got != "after" && got != "" {
+			t.Errorf("got %+v", c)
+		}
+	})
+}
+
+// listeners is how many streams for notifications were asked for.
+func (s *server) listeners() (n int) {
+	for _, r := range s.seen() {
+		if r.method == http.MethodGet || r.rpc == "subscriptions/listen" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestThereIsOneListenerForAnIdentity(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		p := s.open(func(c *Config) { c.Min = 4 })
+		if err := p.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.listeners(); n != 0 {
+			t.Errorf("%d listeners before anybody wanted a list", n)
+		}
+		for range 3 {
+			if _, err := p.ListTools(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		poll(t, "the listener", func() bool { return s.listeners() == 1 })
+		if _, err := p.ListTools(t.Context(), WithIdentity(auth.Identity{ID: "other"})); err != nil {
+			t.Fatal(err)
+		}
+		poll(t, "the other's listener", func() bool { return s.listeners() == 2 })
+	})
+}
+
+func TestTheSchemaHashDependsOnWhatMattersAlone(t *testing.T) {
+	t.Parallel()
+	a := &mcp.Tool{Name: "a", InputSchema: map[string]any{"type": "object", "x": 1}}
+	b := &mcp.Tool{Name: "b", InputSchema: map[string]any{"type": "object"}}
+	same := &mcp.Tool{Name: "a", InputSchema: map[string]any{"x": 1, "type": "object"}}
+	other := &mcp.Tool{Name: "a", InputSchema: map[string]any{"type": "object", "x": 2}}
+	base := SchemaHash([]*mcp.Tool{a, b})
+	if SchemaHash([]*mcp.Tool{b, same, nil}) != base {
+		t.Error("the order matters")
+	}
+	if SchemaHash([]*mcp.Tool{other, b}) == base || SchemaHash([]*mcp.Tool{a}) == base {
+		t.Error("a change does not matter")
+	}
+}
+
+func TestProgressReachesTheCallerThatAsked(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		p := newServer(t, e).open(func(c *Config) { c.Min, c.Max = 1, 1 })
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		tokens := make(map[string]bool)
+		for i := range 10 {
+			wg.Go(func() {
+				want := fmt.Sprint(i)
+				var got []string
+				res, err := p.Call(t.Context(), "progress", map[string]any{"text": want},
+					WithProgress(func(_ context.Context, n *mcp.ProgressNotificationParams) { got = append(got, n.Message) }))
+				token := text(t, res, err)
+				mu.Lock()
+				defer mu.Unlock()
+				if tokens[token] {
+					t.Errorf("token %q was used twice", token)
+				}
+				tokens[token] = true
+				for _, m := range got {
+					if m != want {
+						t.Errorf("call %q was told of %q", want, m)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestAnElicitationReachesTheCallerThatAsked(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		p := newServer(t, e).open(nil)
+		var wg, asked sync.WaitGroup
+		asked.Add(6)
+		for i := range 6 {
+			wg.Go(func() {
+				want := fmt.Sprint(i)
+				res, err := p.Call(t.Context(), "ask", map[string]any{"text": want},
+					WithElicitation(func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+						asked.Done()
+						asked.Wait() // all are being asked at once
+						if r.Params.Message != want {
+							t.Errorf("the caller of %q was asked %q", want, r.Params.Message)
+						}
+						return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"answer": r.Params.Message}}, nil
+					}))
+				if err != nil || text(t, res, err) != want {
+					t.Errorf("asked %q, got %v (%v)", want, res, err)
+				}
+			})
+		}
+		wg.Wait()
+		res, err := p.Call(t.Context(), "ask", map[string]any{"text": "x"})
+		if err == nil && !res.IsError {
+			t.Error("a call without a handler was answered")
+		}
+	})
+}
+
+func TestEveryFaultOfAConfigIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := Open(t.Context(), Config{
+		Endpoint: "http://user:hunter2@localhost/", Min: 5, Max: 3, MaxSessions: 2, ToolsTTL: -5, ProtocolVersion: "1999",
+		CallsPerSession: 5000, HTTP: HTTP{Client: &http.Client{Timeout: 1}},
+	})
+	var fields []string
+	var walk func(error)
+	walk = func(err error) {
+		if j, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range j.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		var e *ConfigError
+		if errors.As(err, &e) {
+			fields = append(fields, e.Field)
+		}
+	}
+	walk(err)
+	want := "Endpoint HTTP.Client MaxSessions CallsPerSession Min ToolsTTL ProtocolVersion"
+	if got := strings.Join(fields, " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Error("the error shows a password")
+	}
+	for _, cfg := range []Config{{}, {Endpoint: "http://localhost", Command: Command{Path: "x"}}, {Endpoint: "http://localhost", RetryMin: 5, RetryMax: 1}} {
+		if _, err := Open(t.Context(), cfg); err == nil {
+			t.Errorf("taken: %+v", cfg)
+		}
+	}
+}
