@@ -40,7 +40,7 @@ type binding[T Resource] struct {
 }
 
 // find returns the slot that key is bound to, the resource it was bound to, and
-// whether that resource can still be leased. The slot is nil for an unknown key.
+// whether that resource can still be leased. It counts as a use. The slot is nil for an unknown key.
 func (a *affinity[T]) find(key string) (s *slot[T], id uint64, alive bool) {
 	a.mu.Lock()
 	b := a.keys[key]
@@ -49,11 +49,24 @@ func (a *affinity[T]) find(key string) (s *slot[T], id uint64, alive bool) {
 		return nil, 0, false
 	}
 	s, id = b.slot, b.id
+	a.usedLocked(b)
 	a.mu.Unlock()
 	// The word is read before the resource: if the slot was live then, and still
 	// has the resource after, then that was the resource.
 	w := s.word.Load()
 	return s, id, w&(flagLive|flagRetiring) == flagLive && s.res.Load().id == id
+}
+
+// usedLocked notes that b was used now. REQUIRES: a.mu.
+func (a *affinity[T]) usedLocked(b *binding[T]) {
+	if a.ring.next == b {
+		return
+	}
+	if b.next != nil {
+		b.prev.next, b.next.prev = b.next, b.prev
+	}
+	b.prev, b.next = &a.ring, a.ring.next
+	b.prev.next, b.next.prev = b, b
 }
 
 // bind notes that key was used with the resource id in s.
@@ -74,14 +87,10 @@ func (a *affinity[T]) bind(key string, s *slot[T], id uint64) {
 		}
 		b = &binding[T]{key: key}
 		a.keys[key] = b
-	} else {
-		b.prev.next, b.next.prev = b.next, b.prev
-		if b.slot != s {
-			b.detach()
-		}
+	} else if b.slot != s {
+		b.detach()
 	}
-	b.prev, b.next = &a.ring, a.ring.next
-	b.prev.next, b.next.prev = b, b
+	a.usedLocked(b)
 	b.id = id
 	if b.slot != s {
 		b.slot = s

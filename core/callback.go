@@ -20,8 +20,9 @@ const (
 // call runs f on a goroutine of its own and waits for it until ctx has ended and
 // grace has passed. Then it is abandoned: it counts in *strays until it comes
 // back, and late, unless nil, gets what it returns without an error. A panic or
-// Goexit in f is its failure.
-func call[R any, T Resource](ctx context.Context, p *Pool[T], name string, timeout time.Duration, strays *int,
+// Goexit in f is its failure. f may change *name when it goes on to another
+// callback; nobody else looks at it then.
+func call[R any, T Resource](ctx context.Context, p *Pool[T], name *string, timeout time.Duration, strays *int,
 	f func(context.Context) (R, error), late func(R),
 ) (R, error) {
 	type result struct {
@@ -30,13 +31,17 @@ func call[R any, T Resource](ctx context.Context, p *Pool[T], name string, timeo
 	}
 	var state atomic.Int32
 	done := make(chan result, 1)
+	first := *name
 	go func() {
-		r := result{err: &PanicError{Callback: name, Goexit: true}}
+		var r result
+		returned := false
 		defer func() {
-			if v := recover(); v != nil {
-				r.err = newPanic(name, v)
-			}
-			if e, ok := r.err.(*PanicError); ok && e.Callback == name {
+			if !returned {
+				e := &PanicError{Callback: *name, Goexit: true}
+				if v := recover(); v != nil {
+					e = newPanic(*name, v)
+				}
+				r.err = e
 				p.panicked(e)
 			}
 			if state.CompareAndSwap(callRunning, callDone) {
@@ -54,7 +59,7 @@ func call[R any, T Resource](ctx context.Context, p *Pool[T], name string, timeo
 			p.hub.unlock()
 		}()
 		value, err := f(ctx)
-		r = result{value, err}
+		r, returned = result{value, err}, true
 	}()
 
 	select {
@@ -85,7 +90,7 @@ func call[R any, T Resource](ctx context.Context, p *Pool[T], name string, timeo
 	if err := context.Cause(ctx); err != context.DeadlineExceeded {
 		return none, err
 	}
-	return none, &TimeoutError{Callback: name, After: timeout}
+	return none, &TimeoutError{Callback: first, After: timeout}
 }
 
 // run is call for callbacks that return nothing but an error, and end early when
@@ -97,7 +102,7 @@ func (p *Pool[T]) run(name string, timeout time.Duration, f func(context.Context
 func (p *Pool[T]) runUnder(ctx context.Context, name string, timeout time.Duration, strays *int, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := call(ctx, p, name, timeout, strays, func(ctx context.Context) (struct{}, error) {
+	_, err := call(ctx, p, &name, timeout, strays, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, f(ctx)
 	}, nil)
 	return err
@@ -124,6 +129,7 @@ func newPanic(name string, v any) *PanicError {
 // panicked counts a recovered panic and reports it.
 func (p *Pool[T]) panicked(e *PanicError) {
 	p.tally.panics.Add(1)
+	p.hub.late.panics.Add(1)
 	hook := p.cfg.Hooks.Panicked
 	if hook == nil || e.Callback == "Panicked" {
 		return
@@ -165,11 +171,11 @@ func (p *Pool[T]) emitLocked(name string, f func()) {
 	if len(h.events) >= maxEvents {
 		h.events = h.events[1:]
 		p.tally.dropped.Add(1)
+		p.hub.late.dropped.Add(1)
 	}
 	h.events = append(h.events, event[T]{p, name, f})
 	if !h.emitting {
 		h.emitting = true
-		h.jobs.Add(1)
 		go h.emit()
 	}
 }
@@ -177,11 +183,14 @@ func (p *Pool[T]) emitLocked(name string, f func()) {
 // emit calls hooks until none is left. When the pool is closing it does not wait
 // for more than one that hangs.
 func (h *hub[T]) emit() {
-	defer h.jobs.Done()
 	for {
 		h.lock()
 		if len(h.events) == 0 {
 			h.events, h.emitting = nil, false
+			if h.quiet != nil {
+				close(h.quiet)
+				h.quiet = nil
+			}
 			h.unlock()
 			return
 		}

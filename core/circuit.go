@@ -67,7 +67,7 @@ func (c *circuit) fail(now int64, epoch uint64, trial bool, err error) (opened b
 		c.delay = c.min
 	}
 	c.cause = err
-	c.next = now + int64(jitter(c.delay))
+	c.next = now + int64(jitter(c.delay, c.min, c.max))
 	return opened
 }
 
@@ -95,12 +95,12 @@ func (c *circuit) shown() CircuitState { return CircuitState(c.visible.Load()) }
 // CircuitState is the state of a circuit breaker.
 type CircuitState uint8
 
-// The states of a circuit breaker: closed lets every open through, open none,
-// half-open is trying one.
+// The states of a circuit breaker, the worse the higher: closed lets every open
+// through, half-open is trying one, open lets none through.
 const (
 	CircuitClosedState CircuitState = iota
-	CircuitOpenState
 	CircuitHalfOpenState
+	CircuitOpenState
 )
 
 // String returns "closed", "open" or "half-open".
@@ -116,10 +116,13 @@ func (s CircuitState) String() string {
 	return "unknown"
 }
 
-// jitter returns a duration between 3/4 of d and d, in nanoseconds.
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
+// jitter draws a duration, in nanoseconds, from a window a quarter of d wide that
+// ends at d, or begins at low where it would reach below. It is never past high.
+func jitter(d, low, high time.Duration) time.Duration {
+	from := max(d-d/4, low)
+	to := min(max(d, from+d/4), high)
+	if to <= from {
+		return from
 	}
-	return d - time.Duration(rand.Int64N(int64(d)/4+1))
+	return from + time.Duration(rand.Int64N(int64(to-from)+1))
 }

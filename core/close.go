@@ -1,12 +1,15 @@
 package core
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Close ends the pool: no lease is given any more, everyone who waits gets
 // ErrClosed, and resources are closed as their leases come back. When ctx ends
 // before all have, the rest is taken back: their leases end, and their resources
-// are closed under their holders. Close then returns, CloseTimeout later at the
-// most, with a *CloseError that says how many leases it took back and how many
+// are closed under their holders. Close then returns, a moment after CloseTimeout
+// at the latest, or three if hooks hang too, with a *CloseError that says how many leases it took back and how many
 // callbacks still run although their context has ended.
 //
 // Close may be called again, and from several goroutines at once; each call waits
@@ -33,22 +36,23 @@ func (h *hub[T]) close(ctx context.Context, name string) error {
 	}
 	h.unlock()
 
-	var cause error
 	select {
-	case <-h.done:
+	case <-h.drained:
 	default:
 		select {
 		case <-h.drained:
 		case <-ctx.Done():
-			cause = contextError(ctx)
-			h.revoke()
+			cause := contextError(ctx)
+			for h.revoke(cause) {
+				time.Sleep(revokePause)
+			}
 		}
-		<-h.done
 	}
+	<-h.done
 
 	h.lock()
 	defer h.unlock()
-	e := &CloseError{Pool: name, Revoked: h.revoked, Abandoned: h.strays, Cause: cause}
+	e := &CloseError{Pool: name, Revoked: h.revoked, Abandoned: h.left, Cause: h.cause}
 	if e.Revoked == 0 && e.Abandoned == 0 {
 		return nil
 	}
@@ -61,7 +65,14 @@ func (h *hub[T]) finish() {
 	h.jobs.Wait()
 	h.ledger.Close()
 	h.lock()
-	h.gone = true
+	for h.emitting { // not one of the jobs: an abandoned callback may emit when they are done
+		quiet := make(chan struct{})
+		h.quiet = quiet
+		h.unlock()
+		<-quiet
+		h.lock()
+	}
+	h.gone, h.left = true, h.strays
 	h.unlock()
 	close(h.done)
 }
@@ -98,8 +109,13 @@ func (h *hub[T]) drainedLocked() {
 	close(h.drained)
 }
 
-// revoke takes back every lease that is still out.
-func (h *hub[T]) revoke() {
+// revokePause is how long Close waits for a lease that is in the middle of being
+// taken or given back: won in the slot's word, and not seated yet.
+const revokePause = 100 * time.Microsecond
+
+// revoke takes back every lease that is still out because of cause, and tells
+// whether there are some that it could not get hold of.
+func (h *hub[T]) revoke(cause error) (more bool) {
 	var ended []func()
 	h.lock()
 	for _, p := range h.pools {
@@ -110,10 +126,14 @@ func (h *hub[T]) revoke() {
 				s.reason = ReasonRevoked
 				if _, ok := s.rise(token, 0, false); ok {
 					h.revoked++
+					if h.cause == nil {
+						h.cause = cause
+					}
 					p.tally.revoked.Add(1)
 					ended = append(ended, func() { p.observeReleased(held) })
 				}
 			})
+			more = more || leasesOf(s.word.Load()) > 0
 			p.settleLocked(s)
 		}
 	}
@@ -121,4 +141,5 @@ func (h *hub[T]) revoke() {
 	for _, f := range ended {
 		f()
 	}
+	return more
 }

@@ -37,7 +37,8 @@ type Config[T Resource] struct {
 
 	// Open makes one resource. Its context ends after OpenTimeout or when the
 	// pool closes, and carries nothing of the caller that happened to ask. It is
-	// called from at most MaxOpening goroutines at once. Required.
+	// called from at most MaxOpening goroutines at once, abandoned calls aside.
+	// Required.
 	Open func(ctx context.Context) (T, error)
 
 	// Close ends a resource. Its context ends after CloseTimeout.
@@ -58,7 +59,7 @@ type Config[T Resource] struct {
 	Reset func(ctx context.Context, res T) error
 
 	// Broken tells whether an error returned by the function given to Pool.Do
-	// means that the resource is of no more use. It runs on the goroutine of Do.
+	// means that the resource is of no more use. Do waits for the answer.
 	// Default: no error does.
 	Broken func(err error) bool
 
@@ -93,15 +94,16 @@ type Config[T Resource] struct {
 	// OpenRetries is how many more attempts an open makes after a failed one.
 	// Default: 2.
 	OpenRetries int
-	// RetryMin and RetryMax bound the jittered, doubling pause between attempts.
-	// Defaults: 100 ms and 2 s.
+	// RetryMin and RetryMax bound the jittered, doubling pause between attempts,
+	// which cannot be off. Defaults: 100 ms and 2 s.
 	RetryMin, RetryMax time.Duration
 
 	// CircuitFailures is how many failures in a row open the circuit. Attempts
 	// that overlap a failure already counted do not count again. Default: 5.
 	CircuitFailures int
 	// CircuitMin and CircuitMax bound the jittered, doubling pause before the
-	// next trial while the circuit is open. Defaults: 1 s and 30 s.
+	// next trial while the circuit is open, which cannot be off. Defaults: 1 s and
+	// 30 s.
 	CircuitMin, CircuitMax time.Duration
 
 	// CloseTimeout bounds closing one resource. Default: 5 s.
@@ -140,7 +142,8 @@ type Config[T Resource] struct {
 	// every limit and closed on release.
 	Degrade bool
 
-	// Hooks observe the pool. Unset hooks cost nothing.
+	// Hooks observe the pool. Unset hooks cost nothing; JoinHooks makes one of
+	// several.
 	Hooks Hooks
 }
 
@@ -176,10 +179,8 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	f.count("MaxProbing", &c.MaxProbing, 1, 0)
 	f.span("AcquireTimeout", &c.AcquireTimeout, never)
 	f.span("OpenTimeout", &c.OpenTimeout, 10*time.Second)
-	f.span("RetryMin", &c.RetryMin, 100*time.Millisecond)
-	f.span("RetryMax", &c.RetryMax, max(2*time.Second, c.RetryMin))
-	f.span("CircuitMin", &c.CircuitMin, time.Second)
-	f.span("CircuitMax", &c.CircuitMax, max(30*time.Second, c.CircuitMin))
+	f.pause("Retry", &c.RetryMin, &c.RetryMax, 100*time.Millisecond, 2*time.Second, "OpenRetries")
+	f.pause("Circuit", &c.CircuitMin, &c.CircuitMax, time.Second, 30*time.Second, "CircuitFailures")
 	f.span("CloseTimeout", &c.CloseTimeout, 5*time.Second)
 	f.span("ResetTimeout", &c.ResetTimeout, 5*time.Second)
 	f.span("ProbeInterval", &c.ProbeInterval, 30*time.Second)
@@ -190,7 +191,8 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	f.span("MaxIdleTime", &c.MaxIdleTime, 10*time.Minute)
 	f.span("LeakAfter", &c.LeakAfter, never)
 
-	if c.Min > c.Max {
+	// A value that is at fault itself is compared with none.
+	if c.Min > c.Max && c.Max >= 0 {
 		f.add("Min", c.Min, fmt.Sprintf("is more than Max (%d): lower Min or raise Max", c.Max))
 	}
 	if c.ShareLimit > maxShare {
@@ -199,13 +201,7 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	if c.GrowAt > c.ShareLimit && c.ShareLimit > 0 {
 		f.add("GrowAt", c.GrowAt, fmt.Sprintf("is more than ShareLimit (%d)", c.ShareLimit))
 	}
-	if c.RetryMin > c.RetryMax {
-		f.add("RetryMin", c.RetryMin, fmt.Sprintf("is more than RetryMax (%v)", c.RetryMax))
-	}
-	if c.CircuitMin > c.CircuitMax {
-		f.add("CircuitMin", c.CircuitMin, fmt.Sprintf("is more than CircuitMax (%v)", c.CircuitMax))
-	}
-	if c.MaxLifetime != never && c.RecycleWindow != never && c.RecycleWindow >= c.MaxLifetime {
+	if c.MaxLifetime != never && c.MaxLifetime >= 0 && c.RecycleWindow != never && c.RecycleWindow >= c.MaxLifetime {
 		f.add("RecycleWindow", c.RecycleWindow, fmt.Sprintf("is not less than MaxLifetime (%v)", c.MaxLifetime))
 	}
 	if c.RecycleWindow == never { // off: replaced at the end, not before
@@ -213,14 +209,11 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	}
 	mayProbe, _ := abilities[T]()
 	mayProbe = mayProbe || c.Probe != nil
-	if c.ProbeAfterIdle != never && !mayProbe {
+	if c.ProbeAfterIdle != never && c.ProbeAfterIdle >= 0 && !mayProbe {
 		f.add("ProbeAfterIdle", c.ProbeAfterIdle, "is set without a Probe: set Config.Probe or give the resource a Probe method")
 	}
 	if !mayProbe || c.MaxProbing == 0 {
 		c.ProbeInterval = never
-	}
-	if c.MaxOpening > c.Max && c.Max > 0 {
-		c.MaxOpening = c.Max
 	}
 	return c, errors.Join(f.list...)
 }
@@ -272,9 +265,29 @@ func (f *faults) span(field string, v *time.Duration, zero time.Duration) {
 	switch {
 	case *v == 0:
 		*v = zero
-	case *v == Off:
+	case *v == Off, *v > never/4: // so that times can be added up
 		*v = never
 	case *v < 0:
 		f.add(field, *v, "is negative: use 0 for the default or -1 for off")
+	}
+}
+
+// pause checks the bounds of a pause, which cannot be off by itself: what is to be
+// turned off instead is the field of that name.
+func (f *faults) pause(name string, low, high *time.Duration, zeroLow, zeroHigh time.Duration, instead string) {
+	f.span(name+"Min", low, zeroLow)
+	if *low != never {
+		zeroHigh = max(zeroHigh, *low)
+	}
+	f.span(name+"Max", high, zeroHigh)
+	off := "is off, and a pause cannot be: turn " + instead + " off instead"
+	if *low == never {
+		f.add(name+"Min", Off, off)
+	}
+	if *high == never {
+		f.add(name+"Max", Off, off)
+	}
+	if *low > *high && *high >= 0 && *low != never {
+		f.add(name+"Min", *low, fmt.Sprintf("is more than %sMax (%v)", name, *high))
 	}
 }

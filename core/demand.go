@@ -7,13 +7,31 @@ package core
 // demandLocked starts the opens that p, or any pool it shares limits with, needs
 // now. REQUIRES: the lock.
 func (h *hub[T]) demandLocked(p *Pool[T]) {
-	if !p.hungry && p.needLocked() > 0 {
-		p.hungry = true
-		h.hungry = append(h.hungry, p)
+	p.hungerLocked()
+	if h.recheck {
+		h.recheck = false
+		for _, other := range h.pools {
+			other.hungerLocked()
+		}
 	}
 	h.feedLocked()
-	p.growable.Store(p.share > 1 && p.opening == 0 && p.roomLocked() > 0 && p.openCircuitLocked() == nil &&
-		h.places < h.maxPlaces && h.opening < h.maxOpening && p.strandedLocked() == 0)
+	if p.share == 1 {
+		return
+	}
+	growable := p.opening == 0 && p.roomLocked() > 0 && p.openCircuitLocked() == nil &&
+		h.places < h.maxPlaces && h.opening < h.maxOpening && p.strandedLocked() == 0
+	if growable != p.growable.Load() {
+		p.growable.Store(growable)
+	}
+}
+
+// hungerLocked puts p on the list of those that need opens, if it does.
+// REQUIRES: the lock.
+func (p *Pool[T]) hungerLocked() {
+	if !p.hungry && p.needLocked() > 0 {
+		p.hungry = true
+		p.hub.hungry = append(p.hub.hungry, p)
+	}
 }
 
 // feedLocked starts opens for the hungry pools, the one with the oldest waiter
@@ -35,7 +53,7 @@ func (h *hub[T]) feedLocked() {
 			}
 			i++
 		}
-		if len(h.hungry) == 0 || h.opening >= h.maxOpening || h.places >= h.maxPlaces {
+		if len(h.hungry) == 0 || h.opening >= h.maxOpening || h.places >= h.maxPlaces || h.opening+h.strays >= h.maxPlaces {
 			break
 		}
 		p := h.hungry[best]
@@ -53,7 +71,7 @@ func (p *Pool[T]) needLocked() int {
 	}
 	need := max(p.warmNeedLocked(), 0)
 	if p.degraded.Load() {
-		need += max(p.queue.len+p.claims-p.oneOffs, 0)
+		need += max(p.queue.len+int(p.claims.Load())-p.oneOffs, 0)
 	}
 	return min(need, room)
 }
@@ -64,7 +82,7 @@ func (p *Pool[T]) warmNeedLocked() int {
 	usable := p.usableLocked()
 	waiting := 0
 	if !p.degraded.Load() {
-		waiting = (p.queue.len+p.share-1)/p.share + p.claims
+		waiting = (p.queue.len+p.share-1)/p.share + int(p.claims.Load())
 	}
 	need := max(waiting, p.min-usable)
 	if p.grow || p.replace != nil && !p.replacing {
@@ -122,14 +140,15 @@ func (p *Pool[T]) usableLocked() int { return p.live - p.retiring }
 // REQUIRES: the lock.
 func (p *Pool[T]) strandedLocked() int { return p.strayOpens + p.strayCloses }
 
-// openCircuitLocked returns the circuit that is open, or nil.
-// REQUIRES: the lock.
+// openCircuitLocked returns the circuit that is open, of two the one that lets
+// the next trial through later, or nil. REQUIRES: the lock.
 func (p *Pool[T]) openCircuitLocked() *circuit {
+	own, shared := &p.circuit, &p.hub.circuit
 	switch {
-	case p.circuit.open:
-		return &p.circuit
-	case p.hub.circuit.open:
-		return &p.hub.circuit
+	case own.open && (!shared.open || own.trial || !shared.trial && own.next > shared.next):
+		return own
+	case shared.open:
+		return shared
 	}
 	return nil
 }

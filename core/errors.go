@@ -27,6 +27,8 @@ var (
 	ErrNilContext = errors.New("core: context is nil: pass context.Background() if there is none")
 )
 
+var errNilFunc = errors.New("core: the function given to Do is nil")
+
 // ConfigError says which field of a Config is wrong, and why. New returns all
 // of them at once, joined.
 type ConfigError struct {
@@ -58,8 +60,11 @@ type ExhaustedError struct {
 
 func (e *ExhaustedError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "core: %s is exhausted: waited %v; %d leases on %d of at most %d resources, %d more waiting",
-		e.Pool, e.Waited.Round(time.Microsecond), e.Leased, e.Live, e.Max, e.Waiting)
+	fmt.Fprintf(&b, "core: %s is exhausted: waited %v; %d leases on %d ", e.Pool, e.Waited.Round(time.Microsecond), e.Leased, e.Live)
+	if e.Max < unlimited {
+		fmt.Fprintf(&b, "of at most %d ", e.Max)
+	}
+	fmt.Fprintf(&b, "resources, %d more waiting", e.Waiting)
 	if e.Cause != nil {
 		fmt.Fprintf(&b, ": %v", e.Cause)
 	}

@@ -18,6 +18,7 @@ const (
 // so that its channel stays inside a testing/synctest bubble.
 type waiter[T Resource] struct {
 	ready chan struct{} // gets one value when the waiter has been served
+	shard uint8         // where its waiting is counted
 
 	// Set before the waiter is put in a line, then immutable.
 	want     want
@@ -84,7 +85,7 @@ func (l *line[T]) remove(w *waiter[T]) {
 func (p *Pool[T]) wait(ctx context.Context, o AcquireOptions) (Lease[T], time.Duration, error) {
 	w, _ := p.idleWaiters.Get().(*waiter[T])
 	if w == nil {
-		w = &waiter[T]{ready: make(chan struct{}, 1)}
+		w = &waiter[T]{ready: make(chan struct{}, 1), shard: uint8(p.waiters.Add(1) % waitShards)}
 	}
 	w.key, w.done = o.Key, ctx.Done()
 	w.deadline, _ = ctx.Deadline()
@@ -112,17 +113,19 @@ func (p *Pool[T]) wait(ctx context.Context, o AcquireOptions) (Lease[T], time.Du
 			p.leave(w)
 		}
 	}
-	lease, err, since := w.lease, w.err, w.since
+	lease, err, since, shard := w.lease, w.err, w.since, w.shard
 	p.recycle(w)
 	if atOnce {
 		return lease, 0, err
 	}
 	waited := time.Duration(h.now() - since)
-	p.tally.waitTime.Add(int64(waited))
+	p.tally.waitTime[shard].nanos.Add(int64(waited))
 	if lease.slot != nil && ctx.Err() == nil {
 		return lease, waited, nil
 	}
-	lease.Release() // to the next in line, if the context ended as it came
+	if lease.slot != nil {
+		p.release(lease, false) // to the next in line: the context ended as it came
+	}
 	if err == nil {
 		err = p.exhausted(waited, contextError(ctx))
 	}
@@ -154,8 +157,7 @@ func (p *Pool[T]) enterLocked(w *waiter[T], o AcquireOptions) error {
 	}
 	switch {
 	case w.want == wantAny:
-		p.queue.add(w)
-		p.waiting.Add(1)
+		p.queueLocked(w)
 		if p.queue.head == w || p.cfg.ProbeAfterIdle != never {
 			// Whoever stands before has looked, and is offered every seat released
 			// since; only a first waiter may have missed one.
@@ -173,12 +175,14 @@ func (p *Pool[T]) enterLocked(w *waiter[T], o AcquireOptions) error {
 		return nil
 	}
 	if err := p.refusalLocked(w, o.NoWait); err != nil {
-		p.grow = p.grow || o.NoWait
+		// Whoever would have waited for a new resource leaves the wish for one
+		// behind, or a pool whose callers are all in a hurry would stay empty.
+		p.grow = p.grow || w.pinned == 0 && p.usableLocked() < p.max
 		p.abandonLocked(w)
 		h.demandLocked(p)
 		return err
 	}
-	p.tally.waits.Add(1)
+	p.waits.Add(1)
 	if p.cfg.AcquireTimeout != never {
 		h.alarmLocked(w.since + int64(p.cfg.AcquireTimeout))
 	}
@@ -189,10 +193,11 @@ func (p *Pool[T]) enterLocked(w *waiter[T], o AcquireOptions) error {
 // refusalLocked says why w must not wait, if so.
 // REQUIRES: the lock.
 func (p *Pool[T]) refusalLocked(w *waiter[T], noWait bool) error {
-	if c := p.openCircuitLocked(); c != nil && (noWait && p.roomLocked() > 0 || p.hopelessLocked(w, c)) {
+	if c := p.openCircuitLocked(); c != nil && (noWait && p.usableLocked() < p.max || p.hopelessLocked(w, c)) {
 		return p.circuitErr(c)
 	}
 	if noWait {
+		p.abandonLocked(w) // it is not one of those waiting
 		return p.exhausted(0, nil)
 	}
 	return nil
@@ -268,11 +273,14 @@ func (p *Pool[T]) dropLocked(w *waiter[T]) {
 		return
 	}
 	if w.line == &p.queue {
-		p.waiting.Add(-1)
+		p.queued.Add(-1)
+		if p.queue.len == 1 {
+			p.waiting.Store(false)
+		}
 	} else {
 		p.tally.sideWaiting.Add(-1)
 		if w.claims() {
-			p.claims--
+			p.claims.Add(-1)
 		}
 	}
 	w.line.remove(w)
@@ -282,13 +290,23 @@ func (p *Pool[T]) dropLocked(w *waiter[T]) {
 	}
 }
 
+// queueLocked puts w in the line that any seat can serve.
+// REQUIRES: the lock.
+func (p *Pool[T]) queueLocked(w *waiter[T]) {
+	p.queue.add(w)
+	p.queued.Add(1)
+	if p.queue.len == 1 {
+		p.waiting.Store(true)
+	}
+}
+
 // sideLocked puts w in the line of those who are particular about their slot.
 // REQUIRES: the lock.
 func (p *Pool[T]) sideLocked(w *waiter[T]) {
 	p.side.add(w)
 	p.tally.sideWaiting.Add(1)
 	if w.claims() {
-		p.claims++
+		p.claims.Add(1)
 	}
 }
 
@@ -309,6 +327,9 @@ func (p *Pool[T]) leave(w *waiter[T]) {
 	served := w.served
 	if !served {
 		p.abandonLocked(w)
+		if p.hub.starved.Load() != 0 {
+			p.hub.feedLocked() // it may have starved, and does not any more
+		}
 	}
 	p.hub.unlock()
 	if served {
@@ -318,7 +339,7 @@ func (p *Pool[T]) leave(w *waiter[T]) {
 
 // recycle keeps w for the next one who waits.
 func (p *Pool[T]) recycle(w *waiter[T]) {
-	*w = waiter[T]{ready: w.ready}
+	*w = waiter[T]{ready: w.ready, shard: w.shard}
 	p.idleWaiters.Put(w)
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // Hooks observe a pool. Every field may be nil, and a nil hook costs nothing,
-// not even a clock read.
+// not even a clock read. JoinHooks makes one of several.
 //
 // AcquireStart, AcquireEnd and Released run on the goroutine of the caller and
 // delay it. The other Start and End hooks run on a pool goroutine next to the

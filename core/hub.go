@@ -25,30 +25,40 @@ type hub[T Resource] struct {
 	starved atomic.Int32
 	_       [64]byte
 
+	// What is counted for all pools together, beside the count of each.
+	late struct{ stale, closeFailures, panics, dropped atomic.Uint64 }
+
 	jobs    sync.WaitGroup // goroutines of the pools, and an armed alarm
 	drained chan struct{}  // closed when the hub is closed and no resource lives
 	done    chan struct{}  // closed when nothing of the hub is left
 
+	_  [64]byte
 	mu sync.Mutex
 
-	// Guarded by mu.
-	pools    []*Pool[T]
-	hungry   []*Pool[T] // those that need opens
+	// Guarded by mu. What every waiter changes comes first, beside the lock.
 	woken    *waiter[T] // served, to be signalled when the lock is free
 	seq      uint64     // age of the youngest waiter
+	_        [40]byte
+	pools    []*Pool[T]
+	hungry   []*Pool[T] // those that need opens
 	places   int        // resources of all pools, opening and closing ones included
 	opening  int
 	closing  int
+	pledged  int // leased slots that retire for a waiter of another pool
 	circuit  circuit
+	recheck  bool // the circuit changed, which concerns every pool
 	timer    *time.Timer
 	armed    bool
 	alarmAt  int64
 	events   []event[T]
 	emitting bool
+	quiet    chan struct{} // unless nil, closed when no event is left
 	closed   bool
 	gone     bool
 	revoked  int
-	strays   int // abandoned callbacks that have not come back
+	cause    error // why leases were revoked
+	left     int   // strays when all else had ended
+	strays   int   // abandoned callbacks that have not come back
 
 	tend       func(now int64) int64 // the keeper's duty for keys; nil without
 	lastGlance int64                 // when it last looked which keys are used

@@ -15,7 +15,7 @@ type upkeep struct {
 	count  uint64 // of the slot's word at the last sweep
 	leased bool
 	since  int64 // of the sweep that first saw it so
-	probed int64 // when it was last probed, or opened
+	probed int64 // when its last probe began, or it was opened
 	seats  []tenure
 }
 
@@ -90,42 +90,37 @@ func (p *Pool[T]) sweepLocked(now int64) {
 	if !p.replacing {
 		p.replace = nil // there was no room for the replacement; think again
 	}
+	p.glanceLocked(now)
 	slots := p.slots()
-	var oldest *slot[T]
 	for i := len(slots) - 1; i >= 0; i-- {
 		s := slots[i]
 		w := s.word.Load()
-		if w&flagLive == 0 || w&flagRetiring != 0 {
+		if w&flagLive == 0 {
+			continue
+		}
+		if p.cfg.LeakAfter != never {
+			p.leakLocked(s, now)
+		}
+		if w&flagRetiring != 0 {
 			continue
 		}
 		r := s.res.Load()
 		idle := p.observeLocked(s, w, now)
-		age := time.Duration(now - r.openedAt)
-		switch {
-		case age >= r.lifetime:
+		if r.left(now) <= 0 {
 			p.retireLocked(s, ReasonExpired, nil)
 			continue
-		case r.lifetime != never && age >= r.lifetime-p.cfg.RecycleWindow:
-			if oldest == nil || r.openedAt < oldest.res.Load().openedAt {
-				oldest = s
-			}
 		}
 		if idle >= p.cfg.MaxIdleTime && p.usableLocked() > p.min && p.retireIdleLocked(s, ReasonIdle) {
 			continue
 		}
 		if r.probes && w&flagBusy == 0 && w&leaseMask == 0 {
-			if idle >= p.cfg.ProbeAfterIdle {
+			if min(idle, time.Duration(now-s.keep.probed)) >= p.cfg.ProbeAfterIdle {
 				s.word.CompareAndSwap(w, w|flagStale)
-			}
-			if p.cfg.ProbeInterval != never && now-s.keep.probed >= int64(p.cfg.ProbeInterval) &&
-				p.probing < p.cfg.MaxProbing && p.queue.len+p.side.len == 0 {
-				p.examineLocked(s, false)
 			}
 		}
 	}
-	if oldest != nil {
-		p.recycleLocked(oldest, now)
-	}
+	p.renewLocked(now)
+	p.patrolLocked(now)
 	p.trimTableLocked()
 }
 
@@ -135,9 +130,6 @@ func (p *Pool[T]) observeLocked(s *slot[T], w uint64, now int64) (idle time.Dura
 	k := &s.keep
 	if count, leased := w>>countShift, w&leaseMask != 0; count != k.count || leased != k.leased {
 		k.count, k.leased, k.since = count, leased, now
-	}
-	if p.cfg.LeakAfter != never {
-		p.leakLocked(s, now)
 	}
 	if k.leased {
 		return 0
@@ -169,10 +161,33 @@ func (p *Pool[T]) leakLocked(s *slot[T], now int64) {
 	})
 }
 
-// recycleLocked replaces the resource of s before its time is up: one at a time,
-// the new one first where there is room for it. REQUIRES: the lock.
-func (p *Pool[T]) recycleLocked(s *slot[T], now int64) {
-	if p.replace != nil || p.replacing {
+// left returns how much of its lifetime r has before it.
+func (r *resource[T]) left(now int64) time.Duration {
+	if r.lifetime == never {
+		return never
+	}
+	return r.lifetime - time.Duration(now-r.openedAt)
+}
+
+// renewLocked begins to replace the resource whose time is up next, if its window
+// has come: one at a time, so that none is missed while the others wait their
+// turn, and the new one first where there is room for it. The end of each begins
+// the next, for many may have their window at once. REQUIRES: the lock.
+func (p *Pool[T]) renewLocked(now int64) {
+	if p.cfg.RecycleWindow == 0 || p.cfg.MaxLifetime == never || p.closed || p.replace != nil || p.replacing {
+		return
+	}
+	var s *slot[T]
+	for _, other := range p.slots() {
+		if other.word.Load()&(flagLive|flagRetiring) != flagLive {
+			continue
+		}
+		r := other.res.Load()
+		if left := r.left(now); left <= min(p.cfg.RecycleWindow, r.lifetime/2) && (s == nil || left < s.res.Load().left(now)) {
+			s = other
+		}
+	}
+	if s == nil {
 		return
 	}
 	surplus := p.usableLocked() > p.min && now-s.keep.since >= int64(p.sweepEvery) && !s.keep.leased

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"math"
@@ -22,24 +23,30 @@ type KeyedConfig[K comparable, T Resource] struct {
 	// Off: no limit.
 	MaxTotal int
 	// MaxKeys is how many keys are served at once; past it the key that was idle
-	// longest gives way. Default: 1000. Off: no limit.
+	// longest gives way, and if none is idle Acquire fails with ErrTooManyKeys. Of
+	// keys used within the same sweep of the keeper, the one used least gives way.
+	// Default: 1000. Off: no limit.
 	MaxKeys int
 	// KeyIdleTime is how long a key may stay unused before its resources, Min
-	// included, are closed. Default: 5 min.
+	// included, are closed and the key is forgotten. It is never shorter, and at
+	// most a quarter or ten seconds longer. Default: 5 min. Off: keys stay.
 	KeyIdleTime time.Duration
 	// KeyFault tells whether a failure to open is the key's own, its credentials
 	// refused say, and not the endpoint's: then it counts on the key's circuit
 	// and leaves the shared one alone. Default: no failure is.
 	KeyFault func(err error) bool
-	// KeyName names a key in errors and hook events. Keys may be secret, so by
+	// KeyName names a key in errors and hook events. It runs on the goroutine that
+	// acquires; if it panics the name is Pool.Name. Keys may be secret, so by
 	// default all have Pool.Name.
 	KeyName func(key K) string
 }
 
 // Keyed is a pool for each key behind one Acquire: the keys never share a
 // resource, but share the limit on them all, the budget of opens, the circuit and
-// the keeper. At the overall limit those who wait form one line across keys, and
-// idle resources of the key used least recently are closed for them.
+// the keeper. At the overall limit those who wait form one line across keys.
+// An idle resource of the key used least recently is closed for them; if there is
+// none, the next one released whose own key has no older waiter, which, if others
+// share it, is closed when the last of them is done.
 //
 // All methods may be called from several goroutines at once.
 type Keyed[K comparable, T Resource] struct {
@@ -80,7 +87,7 @@ func NewKeyed[K comparable, T Resource](cfg KeyedConfig[K, T]) (*Keyed[K, T], er
 		f.list = append(f.list, fault)
 	}
 	if err == nil && perKey.Min > cfg.MaxTotal && cfg.MaxTotal > 0 {
-		f.add("Pool.Min", perKey.Min, "is more than MaxTotal")
+		f.add("Pool.Min", perKey.Min, fmt.Sprintf("is more than MaxTotal (%d)", cfg.MaxTotal))
 	}
 	if err := errors.Join(f.list...); err != nil {
 		return nil, err
@@ -113,6 +120,12 @@ func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 
 // AcquireWith is Acquire with options. Affinity keys belong to their key.
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, o AcquireOptions) (Lease[T], error) {
+	if ctx == nil {
+		return Lease[T]{}, ErrNilContext
+	}
+	if ctx.Err() != nil { // a call that cannot succeed makes no key, and drops none for it
+		return Lease[T]{}, contextError(ctx)
+	}
 	for {
 		p, err := k.pool(key)
 		if err != nil {
@@ -134,6 +147,9 @@ func (k *Keyed[K, T]) TryAcquire(ctx context.Context, key K) (Lease[T], bool) {
 
 // Do calls fn with a leased resource of key, as Pool.Do.
 func (k *Keyed[K, T]) Do(ctx context.Context, key K, fn func(ctx context.Context, res T) error) error {
+	if fn == nil {
+		return errNilFunc
+	}
 	l, err := k.Acquire(ctx, key)
 	if err != nil {
 		return err
@@ -146,10 +162,7 @@ func (k *Keyed[K, T]) pool(key K) (*Pool[T], error) {
 	if p := (*k.read.Load())[key]; p != nil && p.ctx.Err() == nil {
 		return p, nil
 	}
-	name := k.cfg.Pool.Name
-	if k.cfg.KeyName != nil {
-		name = k.cfg.KeyName(key)
-	}
+	name := k.nameOf(key)
 	h := k.hub
 	h.lock()
 	defer h.unlock()
@@ -166,19 +179,39 @@ func (k *Keyed[K, T]) pool(key K) (*Pool[T], error) {
 		cfg.Open = func(ctx context.Context) (T, error) { return k.cfg.Open(ctx, key) }
 		p = newPool(h, cfg)
 		p.keyFault = k.cfg.KeyFault
-		p.usedAt = h.now()
+		p.usedAt, p.moves = h.now(), 1 // its first lease is the one it is made for
 		k.pools[key] = p
 		p.joinLocked()
 		if k.cfg.KeyIdleTime != never {
 			h.alarmLocked(p.usedAt + int64(k.glanceEvery()))
 		}
 	}
+	k.missLocked()
+	return p, nil
+}
+
+// missLocked notes that read was found out of date, and renews it once that has
+// happened as often as there are keys to copy. REQUIRES: the lock.
+func (k *Keyed[K, T]) missLocked() {
 	if k.misses++; k.misses >= len(k.pools) {
 		read := maps.Clone(k.pools)
 		k.read.Store(&read)
 		k.misses = 0
 	}
-	return p, nil
+}
+
+// nameOf asks KeyName, on the caller's goroutine.
+func (k *Keyed[K, T]) nameOf(key K) (name string) {
+	if k.cfg.KeyName == nil {
+		return k.cfg.Pool.Name
+	}
+	defer func() {
+		if recover() != nil {
+			k.hub.late.panics.Add(1)
+			name = k.cfg.Pool.Name
+		}
+	}()
+	return k.cfg.KeyName(key)
 }
 
 func (k *Keyed[K, T]) glanceEvery() time.Duration {
@@ -211,14 +244,15 @@ func (k *Keyed[K, T]) tendLocked(now int64) int64 {
 // evictKeyLocked closes the key that was idle longest. REQUIRES: the lock.
 func (k *Keyed[K, T]) evictKeyLocked() bool {
 	tried := make(map[K]bool)
+	now := k.hub.now()
 	for {
 		var coldest K
 		var pool *Pool[T]
 		for key, p := range k.pools {
-			if p.glanceLocked(k.hub.now()); tried[key] || p.inUseLocked() {
+			if p.glanceLocked(now); tried[key] || p.inUseLocked() {
 				continue
 			}
-			if pool == nil || p.usedAt < pool.usedAt {
+			if pool == nil || p.colderLocked(pool) {
 				coldest, pool = key, p
 			}
 		}
@@ -235,28 +269,53 @@ func (k *Keyed[K, T]) evictKeyLocked() bool {
 // inUseLocked tells whether somebody has, or waits for, a resource of p.
 // REQUIRES: the lock.
 func (p *Pool[T]) inUseLocked() bool {
-	return p.queue.len+p.side.len > 0 || p.opening > 0 || p.retiring > 0 || p.probing > 0 || p.Stats().Leased > 0
+	if p.queue.len+p.side.len > 0 || p.opening > 0 || p.retiring > 0 || p.probing > 0 {
+		return true
+	}
+	_, leased := p.movesLocked()
+	return leased > 0
 }
 
 // dropLocked closes the pool of key, unless it came into use just now.
 // REQUIRES: the lock.
 func (k *Keyed[K, T]) dropLocked(key K, p *Pool[T]) bool {
-	if p.inUseLocked() {
+	if p.inUseLocked() || !p.closeDoorsLocked() {
 		return false
 	}
-	p.min = 0 // what goes is not refilled
+	p.shutLocked(ReasonNone)
 	for _, s := range p.slots() {
-		if s.word.Load()&flagLive != 0 && !p.retireIdleLocked(s, ReasonKeyClosed) {
-			p.min = p.cfg.Min
+		if s.word.Load()&flagRetiring != 0 {
+			s.reason = ReasonKeyClosed
+			p.retiring++
+			p.buryLocked(s)
+		}
+	}
+	delete(k.pools, key)
+	k.missLocked() // so that read does not keep it for ever
+	k.hub.leaveLocked(p)
+	s := p.Stats()
+	s.Min, s.Max, s.Abandoned, s.Circuit, s.Degraded = 0, 0, 0, CircuitClosedState, false // these are of now
+	k.past.add(s)
+	k.past.CircuitOpens += p.circuit.opened.Load()
+	return true
+}
+
+// closeDoorsLocked has no slot of p take a lease any more. If it comes too late
+// for one, nothing has changed. REQUIRES: the lock.
+func (p *Pool[T]) closeDoorsLocked() bool {
+	slots := p.slots()
+	for i, s := range slots {
+		w := s.word.Load()
+		if w&flagLive == 0 {
+			continue
+		}
+		if w&(flagRetiring|flagBusy|flagWatched|leaseMask) != 0 || !s.word.CompareAndSwap(w, w|flagRetiring) {
+			for _, s := range slots[:i] {
+				s.mark(0, flagRetiring)
+			}
 			return false
 		}
 	}
-	p.shutLocked(ReasonKeyClosed)
-	delete(k.pools, key)
-	k.hub.leaveLocked(p)
-	k.past.add(p.Stats())
-	k.past.CircuitOpens += p.circuit.opened.Load()
-	k.past.Circuit, k.past.Degraded = CircuitClosedState, false
 	return true
 }
 
@@ -302,7 +361,10 @@ func (k *Keyed[K, T]) Stats() Stats {
 		total.add(p.Stats())
 		total.CircuitOpens += p.circuit.opened.Load()
 	}
-	total.Closing = k.hub.closing
+	total.Closing, total.Abandoned = k.hub.closing, k.hub.strays
+	late := &k.hub.late // counted here too, because they may come after their key has gone
+	total.StaleReleases, total.CloseErrors = late.stale.Load(), late.closeFailures.Load()
+	total.Panics, total.DroppedEvents = late.panics.Load(), late.dropped.Load()
 	total.Circuit = max(total.Circuit, k.hub.circuit.shown())
 	total.CircuitOpens += k.hub.circuit.opened.Load()
 	total.Ready = !k.hub.closed

@@ -65,19 +65,21 @@ func (l Lease[T]) Release() {
 	}
 	p := s.pool
 	if p.plainRelease {
-		if p.waiting.Load() != 0 && p.pass(l) {
+		if p.waiting.Load() && p.pass(l) {
 			return
 		}
+		r := s.row
 		if w := s.word.Load(); w == l.plainWord() && s.word.CompareAndSwap(w, w-1) {
+			r.freed(w - 1)
 			// Park first, look for waiters after: a waiter counts itself first and
 			// looks for free slots after. One of the two sees the other.
-			if p.waiting.Load() != 0 || p.hub.starved.Load() != 0 {
+			if p.waiting.Load() || p.hub.starved.Load() != 0 {
 				p.offer(s)
 			}
 			return
 		}
 	}
-	p.release(l)
+	p.release(l, true)
 }
 
 // plainWord returns what the word of an exclusive slot is while l is out and

@@ -18,13 +18,22 @@ func (p *Pool[T]) fire(ctx context.Context, name string, hook func(context.Conte
 func (p *Pool[T]) begin(ctx context.Context, name string, hook func(context.Context) context.Context) context.Context {
 	started, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.CloseTimeout)
 	defer cancel()
-	made, err := call(started, p, name, p.cfg.CloseTimeout, &p.strayOthers,
+	made, err := call(started, p, &name, p.cfg.CloseTimeout, &p.strayOthers,
 		func(context.Context) (context.Context, error) { return hook(ctx), nil }, nil)
 	if err != nil || made == nil {
 		return ctx
 	}
-	return made
+	return carrier{ctx, made}
 }
+
+// carrier is a context with the values that a Start hook gave it. The hook cannot
+// take away its end, on which the pool relies.
+type carrier struct {
+	context.Context
+	values context.Context
+}
+
+func (c carrier) Value(key any) any { return c.values.Value(key) }
 
 // observeOpen frames an attempt with its hooks.
 func (p *Pool[T]) observeOpen(ctx context.Context, j *job[T]) (context.Context, func(id uint64, err error)) {
@@ -157,11 +166,14 @@ func (p *Pool[T]) circuitOpenedLocked(c *circuit) {
 	}
 }
 
-// circuitClosedLocked closes the circuits, because an open went well.
-// REQUIRES: the lock.
-func (p *Pool[T]) circuitClosedLocked() {
-	own, shared := p.circuit.succeed(), p.hub.circuit.succeed()
-	if hook := p.cfg.Hooks.CircuitClosed; (own || shared) && hook != nil {
+// closeCircuitLocked closes one of the circuits p has to do with, because an open
+// went well. REQUIRES: the lock.
+func (p *Pool[T]) closeCircuitLocked(c *circuit) {
+	if !c.succeed() {
+		return
+	}
+	p.hub.recheck = true
+	if hook := p.cfg.Hooks.CircuitClosed; hook != nil {
 		p.emitLocked("CircuitClosed", func() { hook(CircuitClosed{Pool: p.cfg.Name}) })
 	}
 }

@@ -13,7 +13,9 @@ import (
 type job[T Resource] struct {
 	pool    *Pool[T]
 	oneOff  bool // for one lease in degraded mode: one attempt, no Warmup
-	trial   bool // made while the circuit is open: one attempt
+	trial   bool // made while a circuit is open: one attempt
+	own     bool // the trial is one of the pool's own circuit
+	shared  bool // the trial is one of the hub's circuit
 	replace bool // of the resource that the keeper wants replaced
 
 	began     int64
@@ -30,9 +32,7 @@ func (h *hub[T]) startLocked(p *Pool[T], oneOff bool) {
 		p.oneOffs++
 	} else {
 		if p.openCircuitLocked() != nil {
-			j.trial = true
-			p.circuit.begin()
-			h.circuit.begin()
+			j.trial, j.own, j.shared = true, p.circuit.begin(), h.circuit.begin()
 		}
 		if p.replace != nil && !p.replacing {
 			j.replace, p.replacing = true, true
@@ -83,7 +83,11 @@ func (j *job[T]) do() {
 // longer wanted. REQUIRES: the lock and an open tally, which it ends.
 func (p *Pool[T]) arriveLocked(j *job[T], r *resource[T]) {
 	p.lastErr.Store(nil)
-	p.fails, p.retryAt = 0, 0
+	if !j.oneOff {
+		p.fails, p.retryAt = 0, 0
+		p.closeCircuitLocked(&p.circuit) // whatever becomes of r
+		p.closeCircuitLocked(&p.hub.circuit)
+	}
 	unwanted := ReasonNone
 	switch {
 	case p.closed:
@@ -120,7 +124,6 @@ func (p *Pool[T]) arriveLocked(j *job[T], r *resource[T]) {
 	}
 	s.mark(flagLive, 0)
 	p.tally.end()
-	p.circuitClosedLocked()
 	if old := p.replace; j.replace && old != nil {
 		p.replace = nil
 		if old.res.Load().id == p.replaceID {
@@ -129,14 +132,18 @@ func (p *Pool[T]) arriveLocked(j *job[T], r *resource[T]) {
 	}
 	p.settleLocked(s)
 	p.readyLocked()
+	p.renewLocked(p.hub.now())
 }
 
 // failLocked notes an open that came to nothing. Where nothing is alive the
 // oldest waiter is told; otherwise a released lease may still serve it.
 // REQUIRES: the lock.
 func (p *Pool[T]) failLocked(j *job[T], err error) {
-	if j.trial {
+	p.hub.recheck = p.hub.recheck || j.trial // what was held back for the trial
+	if j.own {
 		p.circuit.abort()
+	}
+	if j.shared {
 		p.hub.circuit.abort()
 	}
 	if j.replace {
@@ -146,8 +153,14 @@ func (p *Pool[T]) failLocked(j *job[T], err error) {
 		return
 	}
 	now := p.hub.now()
-	p.fails++
-	p.retryAt = now + int64(jitter(min(p.cfg.RetryMin<<min(p.fails-1, 20), p.cfg.RetryMax)))
+	if !j.oneOff { // which says nothing of those that stay
+		p.fails++
+		pause := p.cfg.RetryMax
+		if doublings := min(p.fails-1, 62); p.cfg.RetryMin <= pause>>doublings {
+			pause = p.cfg.RetryMin << doublings
+		}
+		p.retryAt = now + int64(jitter(pause, p.cfg.RetryMin, p.cfg.RetryMax))
+	}
 	if p.cfg.Degrade && !p.ready.Load() && !p.degraded.Load() && !j.oneOff {
 		p.degraded.Store(true)
 		if hook := p.cfg.Hooks.Degraded; hook != nil {
@@ -214,23 +227,37 @@ func (j *job[T]) run() (*resource[T], error) {
 		p.lastErr.Store(&err)
 		again := !permanent && !j.oneOff && !j.trial && j.attempts <= p.cfg.OpenRetries
 		if !j.oneOff {
-			c, epoch := &h.circuit, shared
+			c, epoch, trial := &h.circuit, shared, j.shared
 			if fault { // whoever refuses the key's credentials is alive
-				c, epoch = &p.circuit, own
-				h.circuit.succeed()
+				c, epoch, trial = &p.circuit, own, j.own
+				p.closeCircuitLocked(&h.circuit)
+				j.shared = false
+				h.demandLocked(p)
 			}
-			if c.fail(h.now(), epoch, j.trial && c.open, err) {
+			if c.fail(h.now(), epoch, trial, err) {
 				p.circuitOpenedLocked(c)
 			}
-			again = again && p.openCircuitLocked() == nil
+			again = again && p.mayRetryLocked()
 		}
 		h.unlock()
-		if !again || !p.sleep(jitter(pause)) {
+		if !again || !p.sleep(jitter(pause, p.cfg.RetryMin, p.cfg.RetryMax)) {
+			return nil, err
+		}
+		h.lock()
+		again = p.mayRetryLocked() // another open may have opened the circuit
+		h.unlock()
+		if !again {
 			return nil, err
 		}
 		p.tally.retries.Add(1)
 		pause = min(2*pause, p.cfg.RetryMax)
 	}
+}
+
+// mayRetryLocked tells whether an open that failed may try again at all.
+// REQUIRES: the lock.
+func (p *Pool[T]) mayRetryLocked() bool {
+	return p.openCircuitLocked() == nil && p.strandedLocked() < p.max
 }
 
 // attempt calls Open and Warmup once.
@@ -239,8 +266,9 @@ func (j *job[T]) attempt() (*resource[T], error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.OpenTimeout)
 	defer cancel()
 	ctx, end := p.observeOpen(ctx, j)
-	res, err := call(ctx, p, "Open", p.cfg.OpenTimeout, &p.strayOpens,
-		func(ctx context.Context) (T, error) { return p.openOne(ctx, j.oneOff) },
+	name := "Open"
+	res, err := call(ctx, p, &name, p.cfg.OpenTimeout, &p.strayOpens,
+		func(ctx context.Context) (T, error) { return p.openOne(ctx, j.oneOff, &name) },
 		func(late T) { p.dispose(late) })
 	if err != nil {
 		end(0, err)
@@ -264,8 +292,9 @@ func (p *Pool[T]) newResource(res T) *resource[T] {
 	return r
 }
 
-// openOne is what an attempt runs on its own goroutine.
-func (p *Pool[T]) openOne(ctx context.Context, oneOff bool) (T, error) {
+// openOne is what an attempt runs on its own goroutine. It notes in *name which
+// callback it is at.
+func (p *Pool[T]) openOne(ctx context.Context, oneOff bool, name *string) (T, error) {
 	var zero T
 	res, err := p.cfg.Open(ctx)
 	if err != nil {
@@ -277,6 +306,7 @@ func (p *Pool[T]) openOne(ctx context.Context, oneOff bool) (T, error) {
 	if p.cfg.Warmup == nil || oneOff {
 		return res, nil
 	}
+	*name = "Warmup"
 	warm := false
 	defer func() {
 		if !warm { // an error, a panic or a Goexit
@@ -299,6 +329,9 @@ func (e *warmupError) Unwrap() error { return e.err }
 
 func isNil[T any](res T) bool {
 	v := reflect.ValueOf(&res).Elem()
+	for v.Kind() == reflect.Interface && !v.IsNil() { // a nil pointer in an interface is no resource either
+		v = v.Elem()
+	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Chan, reflect.Func, reflect.Slice:
 		return v.IsNil()

@@ -33,11 +33,14 @@ type Pool[T Resource] struct {
 	// Read by every Acquire and Release, written only off the fast path.
 	_        [64]byte
 	table    atomic.Pointer[table[T]]
-	waiting  atomic.Int32 // callers in queue
-	growable atomic.Bool  // an open would start if one were asked for
+	hints    atomic.Pointer[hints] // nil until two callers race for a slot
+	waiting  atomic.Bool           // somebody is in queue; written under the lock
+	claims   atomic.Int32          // callers in side that want any slot alone; written under the lock
+	growable atomic.Bool           // an open would start if one were asked for
 	_        [64]byte
 
 	ids      atomic.Uint64
+	waiters  atomic.Uint32         // ever made
 	lastErr  atomic.Pointer[error] // why the last open failed; nil once one succeeds
 	tally    tally
 	ready    atomic.Bool // written under the lock
@@ -46,10 +49,14 @@ type Pool[T Resource] struct {
 	idleWaiters sync.Pool
 	keys        affinity[T]
 
-	// Guarded by hub.mu.
-	queue       line[T] // whom any seat can serve
+	// Guarded by hub.mu. What every waiter changes comes first, close together: a
+	// line of the cache that moves between processors costs as much as a lock.
+	_           [64]byte
+	queue       line[T]       // whom any seat can serve
+	queued      atomic.Int32  // how many, for readers without the lock
+	waits       atomic.Uint64 // those who had to wait, ever; written under the lock
+	_           [32]byte
 	side        line[T] // who waits for one slot, or wants one alone
-	claims      int     // how many in side want any slot alone
 	min, max    int
 	live        int // resources in slots
 	retiring    int // of those, how many take no new lease
@@ -70,7 +77,9 @@ type Pool[T Resource] struct {
 	replacing   bool // the open that replaces it is under way
 	grow        bool
 	hungry      bool
+	seq         uint64 // age among the pools of the hub
 	moves       uint64 // leases ever, at the last glance
+	heat        uint64 // how many there were between the last two glances that saw any
 	usedAt      int64  // when a glance last saw them move
 	closed      bool
 }
@@ -122,6 +131,8 @@ func newPool[T Resource](h *hub[T], cfg Config[T]) *Pool[T] {
 func (p *Pool[T]) joinLocked() {
 	h := p.hub
 	h.pools = append(h.pools, p)
+	h.seq++
+	p.seq = h.seq
 	p.readyLocked()
 	if p.sweepEvery != never {
 		p.nextSweep = h.now() + int64(p.sweepEvery)
@@ -152,7 +163,7 @@ type AcquireOptions struct {
 // and none is alive, with ErrClosed, and with the error of a ctx that has ended
 // before. An ended context never yields a lease.
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
-	if p.plainAcquire && ctx != nil && ctx.Err() == nil && p.waiting.Load() == 0 {
+	if p.plainAcquire && ctx != nil && ctx.Err() == nil && !p.waiting.Load() {
 		if l, ok := p.take(); ok {
 			if p.share > 1 {
 				p.growFor(l)
@@ -182,6 +193,9 @@ func (p *Pool[T]) TryAcquire(ctx context.Context) (Lease[T], bool) {
 // calls runtime.Goexit; a panic goes on to the caller. fn runs on the calling
 // goroutine and gets ctx as it is.
 func (p *Pool[T]) Do(ctx context.Context, fn func(ctx context.Context, res T) error) error {
+	if fn == nil {
+		return errNilFunc
+	}
 	l, err := p.Acquire(ctx)
 	if err != nil {
 		return err
@@ -230,9 +244,9 @@ func (p *Pool[T]) admit(ctx context.Context, o AcquireOptions) (l Lease[T], wait
 	if ctx.Err() != nil {
 		return l, 0, contextError(ctx)
 	}
-	ok := false
-	if p.waiting.Load() == 0 && !(o.Exclusive && p.share > 1) {
-		if l, ok = p.takeFor(o); ok && p.share > 1 {
+	bound, ok := false, false
+	if !p.waiting.Load() && !(o.Exclusive && p.share > 1) {
+		if l, bound, ok = p.takeFor(o); ok && p.share > 1 {
 			p.growFor(l)
 		}
 	}
@@ -241,7 +255,7 @@ func (p *Pool[T]) admit(ctx context.Context, o AcquireOptions) (l Lease[T], wait
 			return l, waited, err
 		}
 	}
-	if o.Key != "" {
+	if o.Key != "" && !bound {
 		if r := l.resource(); r != nil {
 			p.keys.bind(o.Key, l.slot, r.id)
 		}
@@ -249,24 +263,26 @@ func (p *Pool[T]) admit(ctx context.Context, o AcquireOptions) (l Lease[T], wait
 	return l, waited, nil
 }
 
-// takeFor takes a free seat as o asks for, without waiting.
-func (p *Pool[T]) takeFor(o AcquireOptions) (Lease[T], bool) {
+// takeFor takes a free seat as o asks for, without waiting, and tells whether it is
+// the one that o's key is bound to.
+func (p *Pool[T]) takeFor(o AcquireOptions) (l Lease[T], bound, ok bool) {
 	if o.Key == "" {
-		return p.take()
+		l, ok = p.take()
+		return l, false, ok
 	}
 	s, id, alive := p.keys.find(o.Key)
 	if alive {
 		if l, ok := s.claim(flagLive, p.share, 0, 0); ok {
 			if s.res.Load().id == id {
-				return l, true
+				return l, true, true
 			}
-			l.Release()
+			p.release(l, false)
 		}
 	}
 	if o.Affinity == Prefer {
-		return p.take()
+		l, ok = p.take()
 	}
-	return Lease[T]{}, false
+	return l, false, ok
 }
 
 // stamp notes when, and where, a lease began.

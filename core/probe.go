@@ -10,24 +10,53 @@ func (p *Pool[T]) verifyLocked() {
 	}
 	n := p.queue.len
 	for _, s := range p.slots() {
+		if w := s.word.Load(); w&(flagLive|flagRetiring|flagBusy|flagWatched) == flagLive|flagBusy {
+			n -= p.share // it is on its way, and kept for nobody else
+		}
+	}
+	for _, s := range p.slots() {
 		if n <= 0 {
 			return
 		}
-		if w := s.word.Load(); w&flagStale != 0 && w&leaseMask == 0 {
-			p.examineLocked(s, true)
-			n--
+		if w := s.word.Load(); w&flagStale != 0 && w&leaseMask == 0 && p.examineLocked(s, true) {
+			n -= p.share
 		}
 	}
 }
 
-// examineLocked takes an idle slot out of service and has its resource probed.
-// Those before a lease do not count towards MaxProbing, somebody waits for them.
-// REQUIRES: the lock.
-func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) {
-	w := s.word.Load()
-	if w&(flagRetiring|flagBusy) != 0 || !s.seize(w&flagMask) {
+// patrolLocked begins the periodic probes that are due, the longest due first, as
+// many as may run at once, and none while somebody waits. The end of each begins
+// the next. REQUIRES: the lock.
+func (p *Pool[T]) patrolLocked(now int64) {
+	if p.cfg.ProbeInterval == never {
 		return
 	}
+	for p.probing < p.cfg.MaxProbing && p.queue.len+p.side.len == 0 {
+		var due *slot[T]
+		for _, s := range p.slots() {
+			w := s.word.Load()
+			if w&(flagLive|flagRetiring|flagBusy|leaseMask) != flagLive || !s.res.Load().probes {
+				continue
+			}
+			if now-s.keep.probed >= int64(p.cfg.ProbeInterval) && (due == nil || s.keep.probed < due.keep.probed) {
+				due = s
+			}
+		}
+		if due == nil || !p.examineLocked(due, false) {
+			return
+		}
+	}
+}
+
+// examineLocked takes an idle slot out of service and has its resource probed; it
+// reports false if somebody leased it meanwhile. Probes before a lease do not
+// count towards MaxProbing, somebody waits for them. REQUIRES: the lock.
+func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) bool {
+	w := s.word.Load()
+	if w&(flagRetiring|flagBusy) != 0 || !s.seize(w&flagMask) {
+		return false
+	}
+	s.keep.probed = p.hub.now()
 	if !wanted {
 		p.probing++
 	}
@@ -36,13 +65,14 @@ func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) {
 		defer p.hub.jobs.Done()
 		err := p.probe(s.res.Load())
 		p.hub.lock()
+		p.returnLocked(s, ReasonProbe, err)
 		if !wanted {
 			p.probing--
+			p.patrolLocked(p.hub.now())
 		}
-		s.keep.probed = p.hub.now()
-		p.returnLocked(s, ReasonProbe, err)
 		p.hub.unlock()
 	}()
+	return true
 }
 
 // probe calls the resource's probe once.
@@ -93,6 +123,9 @@ func (p *Pool[T]) returnLocked(s *slot[T], reason CloseReason, err error) {
 	}
 	s.mark(0, flagBusy)
 	p.settleLocked(s)
+	if p.queue.len > 0 {
+		p.verifyLocked() // whom this one was probed for may have to be served by another
+	}
 	p.hub.demandLocked(p)
 }
 
@@ -109,6 +142,7 @@ func (p *Pool[T]) destruct(r *resource[T]) {
 	p.tally.begin()
 	p.tally.closing.Add(-1)
 	p.tally.end()
+	p.renewLocked(h.now())
 	h.demandLocked(p)
 	h.unlock()
 }
@@ -123,6 +157,7 @@ func (p *Pool[T]) close(ctx context.Context, res T) error {
 	})
 	if err != nil {
 		p.tally.closeFailures.Add(1)
+		p.hub.late.closeFailures.Add(1)
 	}
 	return err
 }

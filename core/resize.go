@@ -58,12 +58,13 @@ func (p *Pool[T]) shrinkLocked() {
 		if w := s.word.Load(); p.usableLocked() < p.max && w&flagRetiring != 0 && s.reason == ReasonShrunk {
 			s.reason = ReasonNone
 			p.retiring--
-			s.mark(0, flagRetiring)
-			p.settleLocked(s)
+			p.reviveLocked(s)
 		}
 	}
-	for load := 0; load <= p.share && p.usableLocked()+p.opening > p.max; load++ {
-		for i := len(slots) - 1; i >= 0 && p.usableLocked()+p.opening > p.max; i-- {
+	// What is being opened is one too many only when it comes: what is there is worth
+	// more.
+	for load := 0; load <= p.share && p.usableLocked() > p.max; load++ {
+		for i := len(slots) - 1; i >= 0 && p.usableLocked() > p.max; i-- {
 			if leasesOf(slots[i].word.Load()) <= load {
 				p.retireLocked(slots[i], ReasonShrunk, nil)
 			}
@@ -103,6 +104,9 @@ func (p *Pool[T]) WaitReady(ctx context.Context) error {
 	case <-p.closedCh:
 		return ErrClosed
 	default:
+	}
+	if p.ready.Load() { // whatever ctx says
+		return nil
 	}
 	select {
 	case <-p.readyCh:

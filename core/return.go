@@ -1,16 +1,18 @@
 package core
 
-// release ends a lease in the general case.
-func (p *Pool[T]) release(l Lease[T]) {
+// release ends a lease in the general case. A lease that no caller ever had is
+// not reported.
+func (p *Pool[T]) release(l Lease[T], had bool) {
 	s := l.slot
 	held := p.heldBy(l)
 	reset := p.resets && s.res.Load().resets
 	w, ok := s.rise(l.token, 0, reset)
 	if !ok {
-		p.tally.stale.Add(1)
+		p.stale()
 		return
 	}
-	if w&flagMask != flagLive || p.waiting.Load() != 0 || p.hub.starved.Load() != 0 {
+	if w&flagMask != flagLive || p.waiting.Load() || p.hub.starved.Load() != 0 ||
+		w&leaseMask == 0 && p.claims.Load() != 0 { // as in Lease.Release: park first, look after
 		p.hub.lock()
 		if w&flagBusy != 0 { // set by us: a leased slot is never busy
 			p.resetLocked(s)
@@ -18,7 +20,9 @@ func (p *Pool[T]) release(l Lease[T]) {
 		p.settleLocked(s)
 		p.hub.unlock()
 	}
-	p.observeReleased(held)
+	if had {
+		p.observeReleased(held)
+	}
 }
 
 // discard ends a lease and retires the resource.
@@ -28,7 +32,7 @@ func (p *Pool[T]) discard(l Lease[T], reason CloseReason, cause error) {
 	ok := p.condemnLocked(l, reason, cause)
 	p.hub.unlock()
 	if !ok {
-		p.tally.stale.Add(1)
+		p.stale()
 		return
 	}
 	p.observeReleased(held)
@@ -41,10 +45,14 @@ func (p *Pool[T]) condemnLocked(l Lease[T], reason CloseReason, cause error) boo
 	if _, ok := s.rise(l.token, flagRetiring, false); !ok {
 		return false
 	}
-	if s.reason == ReasonNone {
+	switch s.reason {
+	case ReasonNone:
 		s.reason, s.cause = reason, cause
 		p.retiring++
 		p.forsakeLocked(s)
+	case ReasonShrunk: // growing again must not take it back
+		s.reason, s.cause = reason, cause
+	default:
 	}
 	p.settleLocked(s)
 	p.hub.demandLocked(p)
@@ -60,25 +68,24 @@ func (p *Pool[T]) detach(l Lease[T]) (T, error) {
 	h.lock()
 	if !s.holds(l.token) {
 		h.unlock()
-		p.tally.stale.Add(1)
+		p.stale()
 		return zero, ErrReleased
 	}
 	before, after := s.mark(flagRetiring, 0) // nobody joins while we look
 	if leasesOf(after) > 1 {
 		if before&flagRetiring == 0 {
-			s.mark(0, flagRetiring)
-			p.settleLocked(s)
+			p.reviveLocked(s)
 		}
 		h.unlock()
 		return zero, ErrNotAlone
 	}
 	if _, ok := s.rise(l.token, 0, false); !ok { // released just now, elsewhere
 		if before&flagRetiring == 0 {
-			s.mark(0, flagRetiring)
+			p.reviveLocked(s)
 		}
 		p.settleLocked(s)
 		h.unlock()
-		p.tally.stale.Add(1)
+		p.stale()
 		return zero, ErrReleased
 	}
 	r := s.res.Load()
@@ -97,4 +104,10 @@ func (p *Pool[T]) detach(l Lease[T]) (T, error) {
 	h.unlock()
 	p.observeReleased(held)
 	return r.value, nil
+}
+
+// stale counts the use of a lease that has ended.
+func (p *Pool[T]) stale() {
+	p.tally.stale.Add(1)
+	p.hub.late.stale.Add(1)
 }

@@ -39,10 +39,10 @@ func (p *Pool[T]) settleLocked(s *slot[T]) {
 				p.buryLocked(s)
 			}
 			return
-		case w&flagAlone != 0 || leasesOf(w) >= p.share:
+		case w&flagAlone != 0 || leasesOf(w) >= p.share || p.closed:
 			return
 		}
-		if w&leaseMask == 0 && p.hub.starved.Load() != 0 && p.hub.reassignLocked(s) {
+		if p.hub.starved.Load() != 0 && p.hub.reassignLocked(s) {
 			return
 		}
 		next := p.nextForLocked(s, w&leaseMask == 0)
@@ -82,6 +82,7 @@ func (p *Pool[T]) nextForLocked(s *slot[T], empty bool) *waiter[T] {
 	next := p.frontLocked()
 	for len(s.own) > 0 && s.own[0].ended() {
 		p.dropLocked(s.own[0])
+		p.reserveLocked(s) // it may have been kept from another
 	}
 	if len(s.own) > 0 && (next == nil || s.own[0].seq < next.seq) {
 		next = s.own[0]
@@ -97,7 +98,7 @@ func (p *Pool[T]) nextForLocked(s *slot[T], empty bool) *waiter[T] {
 // reserveLocked keeps s for the oldest of those who want a slot alone and have
 // none reserved yet. REQUIRES: the lock.
 func (p *Pool[T]) reserveLocked(s *slot[T]) {
-	if p.claims == 0 || s.word.Load()&(flagLive|flagRetiring|flagBusy|flagWatched) != flagLive {
+	if p.claims.Load() == 0 || s.word.Load()&(flagLive|flagRetiring|flagBusy|flagWatched) != flagLive {
 		return
 	}
 	for w := p.side.head; w != nil; w = w.next {
@@ -111,7 +112,7 @@ func (p *Pool[T]) reserveLocked(s *slot[T]) {
 // firstClaimLocked returns the oldest of those who want any slot alone.
 // REQUIRES: the lock.
 func (p *Pool[T]) firstClaimLocked() *waiter[T] {
-	if p.claims == 0 {
+	if p.claims.Load() == 0 {
 		return nil
 	}
 	for w := p.side.head; w != nil; w = w.next {
@@ -129,20 +130,40 @@ func (w *waiter[T]) claims() bool { return w.want == wantAlone && w.pinned == 0 
 // it takes no new lease, so that those who share cannot starve who wants it alone.
 // REQUIRES: the lock.
 func (p *Pool[T]) serveClaimLocked(w *waiter[T]) {
-	var best *slot[T]
+	for {
+		s, ready := p.leastLoadedLocked()
+		if s == nil {
+			return
+		}
+		p.watchLocked(s, w)
+		if !ready || s.word.Load()&leaseMask == 0 {
+			p.settleLocked(s)
+			return
+		}
+		// Somebody was faster: there may be another empty one.
+		p.unwatchLocked(s, w)
+		w.slot = nil
+	}
+}
+
+// leastLoadedLocked returns the slot that is best reserved, and whether it can be
+// taken at once: empty, and not to be probed first. REQUIRES: the lock.
+func (p *Pool[T]) leastLoadedLocked() (best *slot[T], ready bool) {
+	least := 0
 	for _, s := range p.slots() {
-		word := s.word.Load()
-		if word&(flagLive|flagRetiring|flagBusy|flagAlone|flagWatched) != flagLive {
+		w := s.word.Load()
+		if w&(flagLive|flagRetiring|flagBusy|flagWatched) != flagLive {
 			continue
 		}
-		if best == nil || leasesOf(word) < leasesOf(best.word.Load()) {
-			best = s
+		load := 2 * leasesOf(w)
+		if w&flagStale != 0 {
+			load++
+		}
+		if best == nil || load < least {
+			best, least = s, load
 		}
 	}
-	if best != nil {
-		p.watchLocked(best, w)
-		p.settleLocked(best)
-	}
+	return best, least == 0
 }
 
 // watchLocked has w wait for s. REQUIRES: the lock.
@@ -166,18 +187,46 @@ func (p *Pool[T]) unwatchLocked(s *slot[T], w *waiter[T]) {
 }
 
 // retireLocked has s take no new lease and closes it once it is empty. Those who
-// waited for s itself learn at once that it is gone. The first reason stands.
+// waited for s itself learn at once that it is gone. The first reason stands,
+// unless that is a shrink, which growing again may take back.
 // REQUIRES: the lock.
 func (p *Pool[T]) retireLocked(s *slot[T], reason CloseReason, cause error) {
 	if w := s.word.Load(); w&flagLive == 0 || w&flagRetiring != 0 {
+		if w&flagLive != 0 && s.reason == ReasonShrunk {
+			s.reason, s.cause = reason, cause
+		}
 		return
 	}
 	s.reason, s.cause = reason, cause
 	s.mark(flagRetiring, 0)
 	p.retiring++
 	p.forsakeLocked(s)
-	if w := s.word.Load(); w&leaseMask == 0 && w&flagBusy == 0 {
+	if w := s.word.Load(); w&(flagLive|flagBusy|leaseMask) == flagLive {
 		p.buryLocked(s)
+	}
+}
+
+// reviveLocked has s take leases again. If its last lease came back while it was
+// retiring, whoever released that did not ask for a reset: it is made up for.
+// REQUIRES: the lock.
+func (p *Pool[T]) reviveLocked(s *slot[T]) {
+	resets := p.resets && s.res.Load().resets
+	for {
+		w := s.word.Load()
+		next := w &^ flagRetiring
+		reset := resets && w&(flagBusy|leaseMask) == 0
+		if reset {
+			next |= flagBusy
+		}
+		if !s.word.CompareAndSwap(w, next) {
+			continue
+		}
+		s.row.freed(next)
+		if reset {
+			p.resetLocked(s)
+		}
+		p.settleLocked(s)
+		return
 	}
 }
 
@@ -195,14 +244,18 @@ func (p *Pool[T]) forsakeLocked(s *slot[T]) {
 			p.giveLocked(w, Lease[T]{}, &PinLostError{Pool: p.cfg.Name, Key: w.key, ID: w.pinned})
 		case w.want == wantAlone:
 			w.pinned = 0 // from now on it claims any slot
-			p.claims++
+			p.claims.Add(1)
 			p.serveClaimLocked(w)
 		default:
 			p.dropLocked(w)
 			w.want = wantAny
-			p.queue.add(w)
-			p.waiting.Add(1)
+			p.queueLocked(w)
 			p.serveLocked()
+			for _, other := range p.slots() { // it may be older than whom one is kept for
+				if !w.served && other != s {
+					p.settleLocked(other)
+				}
+			}
 		}
 	}
 }
@@ -223,6 +276,10 @@ func (p *Pool[T]) buryLocked(s *slot[T]) {
 // REQUIRES: the lock, an open tally, and that no lease is out.
 func (p *Pool[T]) vacateLocked(s *slot[T]) {
 	s.mark(0, flagMask)
+	if s.pledged {
+		s.pledged = false
+		p.hub.pledged--
+	}
 	s.reason, s.cause, s.keep = ReasonNone, nil, upkeep{}
 	p.retiring--
 	p.live--

@@ -36,19 +36,24 @@ func leasesOf(w uint64) int { return int(w & leaseMask) }
 // leases of an earlier one are recognised for ever.
 type slot[T Resource] struct {
 	word atomic.Uint64
-	res  atomic.Pointer[resource[T]] // what is in it, or was last
+	_    [64]byte // what everybody tries to change, apart from what everybody reads
+
+	res atomic.Pointer[resource[T]] // what is in it, or was last
 
 	// Immutable after creation.
 	pool  *Pool[T]
+	index int // in the table
+	row   *row
 	seats []seat
 
 	// Guarded by the lock.
-	base   uint64       // leases carried by its earlier resources
-	own    []*waiter[T] // who waits for this very slot, oldest first
-	reason CloseReason  // why it retires
-	cause  error        // what was wrong with its resource
-	keep   upkeep
-	keys   *binding[T] // the affinity keys bound to it; guarded by affinity.mu
+	base    uint64       // leases carried by its earlier resources
+	own     []*waiter[T] // who waits for this very slot, oldest first
+	reason  CloseReason  // why it retires
+	cause   error        // what was wrong with its resource
+	keep    upkeep
+	pledged bool        // retires for a waiter of another pool
+	keys    *binding[T] // the affinity keys bound to it; guarded by affinity.mu
 
 	_ [64]byte // keep the words of two slots apart
 }
@@ -79,8 +84,8 @@ type resource[T Resource] struct {
 	cause  error
 }
 
-func newSlot[T Resource](p *Pool[T]) *slot[T] {
-	return &slot[T]{pool: p, seats: make([]seat, p.share)}
+func newSlot[T Resource](p *Pool[T], index int, r *row) *slot[T] {
+	return &slot[T]{pool: p, index: index, row: r, seats: make([]seat, p.share)}
 }
 
 // claim takes a lease if the flags are what the caller expects and fewer than
@@ -133,6 +138,7 @@ func (s *slot[T]) rise(token, set uint64, reset bool) (uint64, bool) {
 			next |= flagBusy
 		}
 		if s.word.CompareAndSwap(w, next) {
+			s.row.freed(next)
 			return next, true
 		}
 	}
@@ -168,6 +174,7 @@ func (s *slot[T]) mark(set, clear uint64) (before, after uint64) {
 	for {
 		w := s.word.Load()
 		if next := w&^clear | set; s.word.CompareAndSwap(w, next) {
+			s.row.freed(next)
 			return w, next
 		}
 	}

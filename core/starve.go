@@ -1,5 +1,7 @@
 package core
 
+import "cmp"
+
 // At the limit over all pools of a hub an open has to wait for a place that
 // another pool gives up: an idle resource of the coldest pool now, or else the
 // next one that is released while the oldest waiter belongs elsewhere. Whoever
@@ -29,14 +31,14 @@ func (h *hub[T]) starveLocked() {
 // one beyond its Min if any pool has such. REQUIRES: the lock.
 func (h *hub[T]) stealLocked() bool {
 	var victim *slot[T]
-	spare := false
+	spare, now := false, h.now()
 	for _, p := range h.pools {
 		if p.hungry && p.oldestLocked() != ^uint64(0) {
 			continue
 		}
-		p.glanceLocked(h.lastGlance)
+		p.glanceLocked(now)
 		extra := p.usableLocked() > p.min
-		if victim != nil && (spare && !extra || spare == extra && p.usedAt >= victim.pool.usedAt) {
+		if victim != nil && (spare && !extra || spare == extra && !p.colderLocked(victim.pool)) {
 			continue
 		}
 		if s := p.lastIdleLocked(); s != nil {
@@ -58,10 +60,16 @@ func (p *Pool[T]) lastIdleLocked() *slot[T] {
 	return nil
 }
 
-// reassignLocked closes s, which is idle, if the oldest who could use its place
-// waits in another pool. REQUIRES: the lock.
+// reassignLocked retires s, which has a free seat, if the oldest who could use it
+// waits in another pool: were it left to those who share it, its place might never
+// come free. REQUIRES: the lock.
 func (h *hub[T]) reassignLocked(s *slot[T]) bool {
-	if int(h.starved.Load()) <= h.closing {
+	idle := s.word.Load()&leaseMask == 0
+	coming := h.closing
+	if !idle { // the others in retirement may be done first
+		coming += h.pledged
+	}
+	if int(h.starved.Load()) <= coming {
 		return false
 	}
 	oldest := ^uint64(0)
@@ -71,27 +79,46 @@ func (h *hub[T]) reassignLocked(s *slot[T]) bool {
 		}
 	}
 	over := h.places-h.closing > h.maxPlaces
-	if next := s.pool.nextForLocked(s, true); next != nil && next.seq < oldest && !over {
+	if next := s.pool.nextForLocked(s, idle); next != nil && next.seq < oldest && !over {
 		return false
 	}
 	if oldest == ^uint64(0) && !over {
 		return false
 	}
-	return s.pool.retireIdleLocked(s, ReasonReassigned)
+	if idle || len(s.own) > 0 {
+		return s.pool.retireIdleLocked(s, ReasonReassigned)
+	}
+	s.pledged = true
+	h.pledged++
+	s.pool.retireLocked(s, ReasonReassigned, nil)
+	return true
 }
 
 // glanceLocked notes that p was used if its leases moved since the last glance.
 // REQUIRES: the lock.
 func (p *Pool[T]) glanceLocked(at int64) {
+	moves, leased := p.movesLocked()
+	if moves > p.moves || leased > 0 || p.queue.len+p.side.len > 0 {
+		p.heat, p.moves, p.usedAt = moves-min(p.moves, moves), max(moves, p.moves), at
+	}
+}
+
+// movesLocked returns how many leases p ever gave, and how many are out.
+// REQUIRES: the lock.
+func (p *Pool[T]) movesLocked() (moves uint64, leased int) {
 	t := p.table.Load()
-	moves := t.acquired
-	leased := 0
+	moves = t.acquired
 	for _, s := range t.slots {
 		w := s.word.Load()
 		moves += w >> countShift
 		leased += leasesOf(w)
 	}
-	if moves != p.moves || leased > 0 || p.queue.len+p.side.len > 0 {
-		p.moves, p.usedAt = moves, at
-	}
+	return moves, leased
+}
+
+// colderLocked tells whether p was last used before other was. Where both were
+// used since the last glance, the one used less, or else the older one, is the
+// colder. REQUIRES: the lock.
+func (p *Pool[T]) colderLocked(other *Pool[T]) bool {
+	return cmp.Or(cmp.Compare(p.usedAt, other.usedAt), cmp.Compare(p.heat, other.heat), cmp.Compare(p.seq, other.seq)) < 0
 }

@@ -10,16 +10,25 @@ import (
 // begin and end, under the lock; a reader that saw such a change tries again.
 // The other counters stand alone.
 type tally struct {
+	waitTime [waitShards]struct {
+		nanos atomic.Int64
+		_     [56]byte
+	}
+
 	changes                          atomic.Uint64 // odd while counts of resources change
 	min, max, live, opening, closing atomic.Int64
 	opened, detached                 atomic.Uint64
 	closed                           [reasonCount]atomic.Uint64
 
-	waits, stale, leaks, revoked, panics, dropped atomic.Uint64
-	waitTime, sideWaiting, abandoned              atomic.Int64
-	openFailures, retries, probes, probeFailures  atomic.Uint64
-	resets, closeFailures                         atomic.Uint64
+	stale, leaks, revoked, panics, dropped       atomic.Uint64
+	sideWaiting, abandoned                       atomic.Int64
+	openFailures, retries, probes, probeFailures atomic.Uint64
+	resets, closeFailures                        atomic.Uint64
 }
+
+// waitShards is over how many counters the time waited is spread, so that two
+// processors seldom add to the same.
+const waitShards = 8
 
 // begin opens the tally. REQUIRES: the lock.
 func (t *tally) begin() { t.changes.Add(1) }
@@ -32,7 +41,7 @@ func (t *tally) end() { t.changes.Add(1) }
 // never go backwards.
 type Stats struct {
 	Name     string
-	Min, Max int
+	Min, Max int // 1<<30 - 1 stands for no limit
 
 	Live    int // resources alive, leased or not
 	Idle    int // of those, how many could be leased and carry no lease
@@ -63,8 +72,8 @@ type Stats struct {
 	DroppedEvents         uint64
 	Abandoned             int // callbacks still running although their deadline is over
 
-	Circuit      CircuitState
-	CircuitOpens uint64
+	Circuit      CircuitState // of a Keyed, the worst of the shared one and the keys' own
+	CircuitOpens uint64       // of a key, the openings of the shared circuit included
 	Ready        bool
 	Degraded     bool
 }
@@ -102,8 +111,11 @@ func (p *Pool[T]) Stats() Stats {
 	}
 	s.Acquired, s.Leased, s.Idle = acquired, int(leased), idle
 	s.Released = s.Acquired - uint64(s.Leased)
-	s.Waiting = int(p.waiting.Load()) + int(t.sideWaiting.Load())
-	s.Waits, s.WaitTime = t.waits.Load(), time.Duration(t.waitTime.Load())
+	s.Waiting = int(p.queued.Load()) + int(t.sideWaiting.Load())
+	s.Waits = p.waits.Load()
+	for i := range t.waitTime {
+		s.WaitTime += time.Duration(t.waitTime[i].nanos.Load())
+	}
 	s.OpenFailures, s.Retries, s.CloseErrors = t.openFailures.Load(), t.retries.Load(), t.closeFailures.Load()
 	s.Probes, s.ProbeFailures, s.Resets = t.probes.Load(), t.probeFailures.Load(), t.resets.Load()
 	s.StaleReleases, s.Leaks, s.Revoked = t.stale.Load(), t.leaks.Load(), t.revoked.Load()
