@@ -15,6 +15,9 @@ import (
 // documented lists the structs of the page, in order: add a line to add one.
 var documented = []source{
 	{Dir: "core", Type: "Config"},
+	{Dir: "core", Type: "KeyedConfig"},
+	{Dir: "core", Type: "AcquireOptions"},
+	{Dir: "mcp", Type: "Config"},
 }
 
 // output is the page, relative to the root of the repository.
