@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -87,7 +88,7 @@ func call[R any, T Resource](ctx context.Context, p *Pool[T], name *string, time
 		return r.value, r.err
 	}
 	var none R
-	if err := context.Cause(ctx); err != context.DeadlineExceeded {
+	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return none, err
 	}
 	return none, &TimeoutError{Callback: first, After: timeout}
@@ -199,7 +200,7 @@ func (h *hub[T]) emit() {
 		h.unlock()
 		err := e.pool.runUnder(context.Background(), e.name, e.pool.cfg.CloseTimeout, &e.pool.strayOthers,
 			func(context.Context) error { e.call(); return nil })
-		if _, hung := err.(*TimeoutError); hung {
+		if _, hung := errors.AsType[*TimeoutError](err); hung {
 			h.lock()
 			if h.closed {
 				h.events = nil

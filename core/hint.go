@@ -22,7 +22,7 @@ const hintLeases = 256 // a power of two
 // told apart by where their stacks are.
 func (h *hints) mine() *atomic.Uint32 {
 	var here byte
-	stack := uint64(uintptr(unsafe.Pointer(&here))) >> 11
+	stack := uint64(uintptr(unsafe.Pointer(&here))) >> 11 //nolint:gosec // an address to tell stacks apart, never followed
 	return &h[stack*0x9e3779b97f4a7c15>>58].slot
 }
 

@@ -134,7 +134,7 @@ func TestJoinedHooksAreCalledAlthoughOnePanics(t *testing.T) {
 func TestJoinedStartThatMakesNoContextChangesNothing(t *testing.T) {
 	t.Parallel()
 	var log []string
-	none := Hooks{OpenStart: func(context.Context, OpenStart) context.Context { return nil }} //nolint:nilnil // bad on purpose
+	none := Hooks{OpenStart: func(context.Context, OpenStart) context.Context { return nil }}
 	for _, joined := range []Hooks{
 		JoinHooks(none, hooksNamed("a", &log)), JoinHooks(hooksNamed("a", &log), none), JoinHooks(none, hooksNamed("a", &log), none),
 	} {

@@ -3,6 +3,7 @@ package core
 import (
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,9 +92,7 @@ func (p *Pool[T]) sweepLocked(now int64) {
 		p.replace = nil // there was no room for the replacement; think again
 	}
 	p.glanceLocked(now)
-	slots := p.slots()
-	for i := len(slots) - 1; i >= 0; i-- {
-		s := slots[i]
+	for _, s := range slices.Backward(p.slots()) {
 		w := s.word.Load()
 		if w&flagLive == 0 {
 			continue

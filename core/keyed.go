@@ -80,8 +80,7 @@ func NewKeyed[K comparable, T Resource](cfg KeyedConfig[K, T]) (*Keyed[K, T], er
 	cfg.Pool.Open = func(context.Context) (t T, err error) { return t, nil } // each key's own replaces it
 	perKey, err := cfg.Pool.withDefaults()
 	for _, fault := range unjoin(err) {
-		var e *ConfigError
-		if errors.As(fault, &e) {
+		if e, ok := errors.AsType[*ConfigError](fault); ok {
 			fault = &ConfigError{Field: "Pool." + e.Field, Value: e.Value, Problem: e.Problem}
 		}
 		f.list = append(f.list, fault)
@@ -99,6 +98,8 @@ func NewKeyed[K comparable, T Resource](cfg KeyedConfig[K, T]) (*Keyed[K, T], er
 	k.hub.tend = k.tendLocked
 	return k, nil
 }
+
+var errLostKey = errors.New("core: the key does not equal itself (a NaN): nobody could find its resources again")
 
 func unjoin(err error) []error {
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
@@ -161,6 +162,9 @@ func (k *Keyed[K, T]) Do(ctx context.Context, key K, fn func(ctx context.Context
 func (k *Keyed[K, T]) pool(key K) (*Pool[T], error) {
 	if p := (*k.read.Load())[key]; p != nil && p.ctx.Err() == nil {
 		return p, nil
+	}
+	if other := key; other != key {
+		return nil, errLostKey
 	}
 	name := k.nameOf(key)
 	h := k.hub

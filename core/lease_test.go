@@ -179,7 +179,7 @@ func TestDoReleasesOrDiscardsByWhatItsFunctionDoes(t *testing.T) {
 			"panic":   {fn: func() error { panic("boom") }, panics: "boom", closed: 1},
 			"goexit":  {fn: func() error { runtime.Goexit(); return nil }, closed: 1},
 			"nil fn":  {},
-			"panic 0": {fn: func() error { panic(nil) }, panics: new(runtime.PanicNilError), closed: 1},
+			"panic 0": {fn: func() error { panic(nil) }, panics: new(runtime.PanicNilError), closed: 1}, //nolint:govet // nil on purpose
 		} {
 			w := &workshop{}
 			cfg := w.config(1)

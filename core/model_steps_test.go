@@ -186,7 +186,7 @@ func (m *model) returned(c *caller, l Lease[*asset], err error) {
 func (m *model) refused(c *caller, l Lease[*asset], err error) {
 	var lost *PinLostError
 	var open *OpenError
-	ok := false
+	var ok bool
 	switch {
 	case l != Lease[*asset]{}:
 		m.v.fault("an error came with a lease: %v", err)

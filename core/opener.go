@@ -201,7 +201,7 @@ func (p *Pool[T]) shedLocked() {
 
 // construct is puddle's constructor.
 func construct[T Resource](ctx context.Context) (*resource[T], error) {
-	return ctx.Value(jobKey{}).(*job[T]).run()
+	return ctx.Value(jobKey{}).(*job[T]).run() //nolint:errcheck // job.do puts it there
 }
 
 // run makes attempts until one succeeds or there is no use in another.

@@ -245,7 +245,7 @@ func (p *Pool[T]) admit(ctx context.Context, o AcquireOptions) (l Lease[T], wait
 		return l, 0, contextError(ctx)
 	}
 	bound, ok := false, false
-	if !p.waiting.Load() && !(o.Exclusive && p.share > 1) {
+	if !p.waiting.Load() && (!o.Exclusive || p.share == 1) {
 		if l, bound, ok = p.takeFor(o); ok && p.share > 1 {
 			p.growFor(l)
 		}

@@ -60,9 +60,7 @@ func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) bool {
 	if !wanted {
 		p.probing++
 	}
-	p.hub.jobs.Add(1)
-	go func() {
-		defer p.hub.jobs.Done()
+	p.hub.jobs.Go(func() {
 		err := p.probe(s.res.Load())
 		p.hub.lock()
 		p.returnLocked(s, ReasonProbe, err)
@@ -71,7 +69,7 @@ func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) bool {
 			p.patrolLocked(p.hub.now())
 		}
 		p.hub.unlock()
-	}()
+	})
 	return true
 }
 
@@ -83,36 +81,34 @@ func (p *Pool[T]) probe(r *resource[T]) error {
 		if p.cfg.Probe != nil {
 			return p.cfg.Probe(ctx, r.value)
 		}
-		return any(r.value).(prober).Probe(ctx)
+		return any(r.value).(prober).Probe(ctx) //nolint:errcheck // r.probes says so
 	})
+	end(err)
+	if p.ctx.Err() != nil {
+		return nil //nolint:nilerr // told to end because the pool closes: that says nothing of the resource
+	}
 	if err != nil {
-		if p.ctx.Err() != nil {
-			return nil // the pool is closing, and the probe was told to end
-		}
 		p.tally.probeFailures.Add(1)
 	}
-	end(err)
 	return err
 }
 
 // resetLocked readies s, which its last release left busy, for the next lease.
 // REQUIRES: the lock.
 func (p *Pool[T]) resetLocked(s *slot[T]) {
-	p.hub.jobs.Add(1)
-	go func() {
-		defer p.hub.jobs.Done()
+	p.hub.jobs.Go(func() {
 		r := s.res.Load()
 		p.tally.resets.Add(1)
 		err := p.run("Reset", p.cfg.ResetTimeout, func(ctx context.Context) error {
 			if p.cfg.Reset != nil {
 				return p.cfg.Reset(ctx, r.value)
 			}
-			return any(r.value).(resetter).Reset(ctx)
+			return any(r.value).(resetter).Reset(ctx) //nolint:errcheck // r.resets says so
 		})
 		p.hub.lock()
 		p.returnLocked(s, ReasonReset, err)
 		p.hub.unlock()
-	}()
+	})
 }
 
 // returnLocked puts s back into service after the pool itself had it, or retires

@@ -69,6 +69,9 @@ func TestSharedSlotsFillToGrowAtInOrderThenEvenly(t *testing.T) {
 		}
 		take(1)
 		wantLoads(t, p, "after releases the first below GrowAt again", 3, 5)
+		leases[5].Release() // of the second
+		take(1)
+		wantLoads(t, p, "all at GrowAt again: the least loaded, which is the first", 4, 4)
 		releaseAll(leases)
 		wantLoads(t, p, "at the end", 0, 0)
 		if w.made.Load() != 2 {

@@ -90,13 +90,13 @@ func newSlot[T Resource](p *Pool[T], index int, r *row) *slot[T] {
 
 // claim takes a lease if the flags are what the caller expects and fewer than
 // limit leases are carried. It sets and clears flags in the same step.
-func (s *slot[T]) claim(flags uint64, limit int, set, clear uint64) (Lease[T], bool) {
+func (s *slot[T]) claim(flags uint64, limit int, set, unset uint64) (Lease[T], bool) {
 	for {
 		w := s.word.Load()
 		if w&flagMask != flags || leasesOf(w) >= limit {
 			return Lease[T]{}, false
 		}
-		if s.word.CompareAndSwap(w, (w+oneMore)&^clear|set) {
+		if s.word.CompareAndSwap(w, (w+oneMore)&^unset|set) {
 			return s.sit(w + oneMore), true
 		}
 	}
@@ -170,10 +170,10 @@ func (s *slot[T]) tokens(f func(token uint64)) {
 }
 
 // mark sets and clears flags, and returns the word before and after.
-func (s *slot[T]) mark(set, clear uint64) (before, after uint64) {
+func (s *slot[T]) mark(set, unset uint64) (before, after uint64) {
 	for {
 		w := s.word.Load()
-		if next := w&^clear | set; s.word.CompareAndSwap(w, next) {
+		if next := w&^unset | set; s.word.CompareAndSwap(w, next) {
 			s.row.freed(next)
 			return w, next
 		}

@@ -30,7 +30,7 @@ func (p *part) Close() error { return nil }
 var noContext context.Context
 
 // cmpErrors compares errors as errors.Is does.
-var cmpErrors = cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })
+var cmpErrors = cmp.Comparer(errors.Is)
 
 // stage is a pool in a bubble of fake time. It writes down when things happened,
 // and at the end of its test it closes the pool and sees to it that the books

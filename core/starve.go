@@ -1,6 +1,9 @@
 package core
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // At the limit over all pools of a hub an open has to wait for a place that
 // another pool gives up: an idle resource of the coldest pool now, or else the
@@ -51,10 +54,9 @@ func (h *hub[T]) stealLocked() bool {
 // lastIdleLocked returns the last slot that could be closed at once, or nil.
 // REQUIRES: the lock.
 func (p *Pool[T]) lastIdleLocked() *slot[T] {
-	slots := p.slots()
-	for i := len(slots) - 1; i >= 0; i-- {
-		if w := slots[i].word.Load(); w&(flagLive|flagRetiring|flagBusy|flagWatched|leaseMask) == flagLive {
-			return slots[i]
+	for _, s := range slices.Backward(p.slots()) {
+		if w := s.word.Load(); w&(flagLive|flagRetiring|flagBusy|flagWatched|leaseMask) == flagLive {
+			return s
 		}
 	}
 	return nil

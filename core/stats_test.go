@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -299,8 +300,8 @@ func TestAddSumsEveryCount(t *testing.T) {
 }
 
 func fillValues(v reflect.Value, n int) {
-	for i := range v.NumField() {
-		switch f := v.Field(i); {
+	for _, f := range v.Fields() {
+		switch {
 		case f.CanInt():
 			f.SetInt(int64(n))
 		case f.CanUint():
@@ -326,9 +327,7 @@ func numbers(v reflect.Value, name string) map[string]uint64 {
 		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			for n, x := range numbers(v.Field(i), v.Type().Field(i).Name) {
-				all[n] = x
-			}
+			maps.Copy(all, numbers(v.Field(i), v.Type().Field(i).Name))
 		}
 	}
 	return all

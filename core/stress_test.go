@@ -62,6 +62,10 @@ func (c *crowd) disperse() {
 	if s := c.p.Stats(); s.Live+s.Opening+s.Closing != 0 || s.Opened-s.Closed-s.Detached != 0 {
 		c.t.Errorf("something is left after Close: %+v", s)
 	}
+	// puddle joins a destructor before it strikes the resource off its list.
+	for c.p.hub.ledger.Stat().TotalResources() != 0 && c.ctx.Err() == nil {
+		runtime.Gosched()
+	}
 	if n := c.p.hub.ledger.Stat().TotalResources(); n != 0 {
 		c.t.Errorf("puddle still has %d resources", n)
 	}
