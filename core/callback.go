@@ -200,7 +200,7 @@ func (h *hub[T]) emit() {
 		h.unlock()
 		err := e.pool.runUnder(context.Background(), e.name, e.pool.cfg.CloseTimeout, &e.pool.strayOthers,
 			func(context.Context) error { e.call(); return nil })
-		if _, hung := errors.AsType[*TimeoutError](err); hung {
+		if _, hung := err.(*TimeoutError); hung { //nolint:errorlint // its own, not one a hook panicked with
 			h.lock()
 			if h.closed {
 				h.events = nil

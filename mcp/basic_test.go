@@ -140,8 +140,7 @@ func TestOpenReturnsTheReasonWhenNoSessionCanBeHad(t *testing.T) {
 	s := newServer(t, oldEra)
 	s.kill()
 	_, err := Open(t.Context(), Config{Endpoint: s.url(), ConnectRetries: Off})
-	var open *core.OpenError
-	if !errors.As(err, &open) {
+	if _, ok := errors.AsType[*core.OpenError](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 }

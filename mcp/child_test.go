@@ -21,7 +21,7 @@ func playChild(part string) int {
 		time.Sleep(time.Hour)
 		return 0
 	case "stubborn", "leaver": // has a child that would outlive it; the one ignores the end of its stdin
-		grandchild := exec.Command(os.Args[0]) //nolint:gosec // this binary
+		grandchild := exec.Command(os.Args[0])
 		grandchild.Env = append(os.Environ(), childEnv+"=sleep")
 		if err := grandchild.Start(); err != nil {
 			return 1

@@ -48,7 +48,7 @@ func (t *chain) refused(req *http.Request, resp *http.Response) (*http.Response,
 		return nil, &ThrottledError{Status: status, RetryAfter: retryAfter(resp.Header, time.Now())}
 	case rpc != nil:
 		resp.Body = io.NopCloser(bytes.NewReader(body))
-		return resp, nil
+		return resp, nil //nolint:nilerr // the answer is an error, and is whole
 	default:
 		return nil, &StatusError{Status: status, Message: publicText(body, resp.Request)}
 	}
@@ -61,7 +61,7 @@ func lostStatus(status int) bool { return status == http.StatusNotFound || statu
 func rpcError(body []byte) *jsonrpc.Error {
 	msg, err := jsonrpc.DecodeMessage(body)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // what does not parse is something else
 	}
 	resp, ok := msg.(*jsonrpc.Response)
 	if !ok || resp.Error == nil {

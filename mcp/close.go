@@ -46,7 +46,7 @@ func (p *Pool) Close(ctx context.Context) error {
 func (p *Pool) shut(ctx context.Context) error {
 	p.def.stopListening()
 	p.identities.Range(func(_, v any) bool {
-		v.(*identity).stopListening() //nolint:forcetypeassert // nothing else is in there
+		v.(*identity).stopListening() //nolint:errcheck // nothing else is in there
 		return true
 	})
 	err := p.backend.Load().close(p.drainCtx)
@@ -90,7 +90,7 @@ func (p *Pool) waitForCallbacks(err error) error {
 }
 
 func unjoin(err error) []error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks for a join
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()
 	}
 	return []error{err}

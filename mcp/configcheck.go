@@ -46,13 +46,13 @@ func (f *faults) add(field string, value any, problem string) {
 	f.list = append(f.list, &ConfigError{Field: field, Value: value, Problem: problem})
 }
 
-// count checks a size. off is what Off stands for.
-func (f *faults) count(field string, v *int, zero, off int) {
+// count checks a size.
+func (f *faults) count(field string, v *int, zero int) {
 	switch {
 	case *v == 0:
 		*v = zero
 	case *v == Off:
-		*v = off
+		*v = 0
 	case *v < 0:
 		f.add(field, *v, "is negative: use 0 for the default or -1 for none")
 	}
@@ -75,7 +75,7 @@ func (f *faults) span(field string, v *time.Duration, zero time.Duration) {
 func (c Config) withDefaults() (Config, transportKind, *url.URL, error) {
 	f := &faults{}
 	kind, endpoint := c.checkTarget(f)
-	c.checkHTTP(f, kind)
+	c.checkHTTP(f)
 	c.checkSizes(f)
 	c.checkTimes(f)
 	if c.ProtocolVersion != "" && !slices.Contains(mcp.SupportedProtocolVersions(), c.ProtocolVersion) {
@@ -153,7 +153,7 @@ func (c *Config) checkTarget(f *faults) (kind transportKind, endpoint *url.URL) 
 	return kind, endpoint
 }
 
-func (c *Config) checkHTTP(f *faults, kind transportKind) {
+func (c *Config) checkHTTP(f *faults) {
 	if client := c.HTTP.Client; client != nil {
 		if client.Timeout != 0 {
 			f.add("HTTP.Client", client.Timeout, "has a Timeout, which would end the streams that sessions live on: "+
@@ -181,18 +181,18 @@ func (c *Config) checkHTTP(f *faults, kind transportKind) {
 }
 
 func (c *Config) checkSizes(f *faults) {
-	f.count("Max", &c.Max, 10, 0)
+	f.count("Max", &c.Max, 10)
 	if c.Max == 0 {
 		f.add("Max", Off, "is not a limit: give at least 1")
 		c.Max = 10
 	}
-	f.count("Min", &c.Min, min(2, max(c.Max, 0)), 0)
-	f.count("MaxSessions", &c.MaxSessions, max(100, 2*c.Max), 0)
+	f.count("Min", &c.Min, min(2, max(c.Max, 0)))
+	f.count("MaxSessions", &c.MaxSessions, max(100, 2*c.Max))
 	if c.MaxSessions < c.Max {
 		f.add("MaxSessions", c.MaxSessions, fmt.Sprintf("is less than Max (%d)", c.Max))
 	}
-	f.count("MaxIdentities", &c.MaxIdentities, 1000, 0)
-	f.count("MaxOpening", &c.MaxOpening, 4, 0)
+	f.count("MaxIdentities", &c.MaxIdentities, 1000)
+	f.count("MaxOpening", &c.MaxOpening, 4)
 	if c.MaxOpening == 0 {
 		f.add("MaxOpening", Off, "is not a limit: give at least 1")
 	}
@@ -207,7 +207,7 @@ func (c *Config) checkSizes(f *faults) {
 func (c *Config) checkTimes(f *faults) {
 	f.span("ConnectTimeout", &c.ConnectTimeout, 10*time.Second)
 	if c.ConnectTimeout == never {
-		f.add("ConnectTimeout", Off, "is not a time to wait: a server that hangs would be waited for for ever")
+		f.add("ConnectTimeout", Off, "is not a time to wait: a server that hangs would be waited for without end")
 	}
 	f.span("AcquireTimeout", &c.AcquireTimeout, c.ConnectTimeout)
 	f.span("CallTimeout", &c.CallTimeout, never)

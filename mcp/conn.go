@@ -30,6 +30,36 @@ type conn struct {
 	closed bool               // guarded by mu
 }
 
+// errSessionClosed ends the calls of a session that is closed under them.
+var errSessionClosed = errors.New("mcpool: the session was closed")
+
+// Close ends the session. The SDK's Close waits for calls in flight, so they are
+// ended first: there are some only if the pool's patience is over.
+func (s *conn) Close() error {
+	s.id.pool.callbacks.Add(1)
+	defer s.id.pool.callbacks.Done()
+	s.mu.Lock()
+	s.closed = true
+	calls := make([]*call, 0, len(s.calls))
+	for c := range s.calls {
+		calls = append(calls, c)
+	}
+	s.mu.Unlock()
+	for _, c := range calls {
+		c.fail(&SessionError{Pool: s.id.pool.cfg.Name, Gone: true, MayRun: true, Err: errSessionClosed})
+	}
+	s.kill(errSessionClosed)
+	err := s.cs.Close()
+	if s.process != nil {
+		s.process.stop()
+		return nil // how it ended is no fault of closing
+	}
+	if s.gone.Load() || errors.Is(err, mcp.ErrSessionMissing) {
+		return nil
+	}
+	return s.scrub(err)
+}
+
 // modern tells whether the session is of the era from 2026-07-28 on.
 func (s *conn) modern() bool { return isModern(s.version) }
 
@@ -68,36 +98,6 @@ func (s *conn) leave(c *call) {
 	delete(s.calls, c)
 	s.mu.Unlock()
 	c.end()
-}
-
-// errSessionClosed ends the calls of a session that is closed under them.
-var errSessionClosed = errors.New("mcpool: the session was closed")
-
-// Close ends the session. The SDK's Close waits for calls in flight, so they are
-// ended first: there are some only if the pool's patience is over.
-func (s *conn) Close() error {
-	s.id.pool.callbacks.Add(1)
-	defer s.id.pool.callbacks.Done()
-	s.mu.Lock()
-	s.closed = true
-	calls := make([]*call, 0, len(s.calls))
-	for c := range s.calls {
-		calls = append(calls, c)
-	}
-	s.mu.Unlock()
-	for _, c := range calls {
-		c.fail(&SessionError{Pool: s.id.pool.cfg.Name, Gone: true, MayRun: true, Err: errSessionClosed})
-	}
-	s.kill(errSessionClosed)
-	err := s.cs.Close()
-	if s.process != nil {
-		s.process.stop()
-		return nil // how it ended is no fault of closing
-	}
-	if s.gone.Load() || errors.Is(err, mcp.ErrSessionMissing) {
-		return nil
-	}
-	return s.scrub(err)
 }
 
 // watch marks the session as dead when its connection ends. Over Streamable HTTP

@@ -114,6 +114,7 @@ func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error])
 		}
 	}
 	if s.ability&canSample != 0 {
+		//lint:ignore SA1019 deprecated, and still spoken
 		o.CreateMessageHandler = func(ctx context.Context, r *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) { //nolint:staticcheck // deprecated, and still spoken
 			if c := s.asked(ctx); c != nil && c.handlers.sample != nil {
 				return c.handlers.sample(ctx, r)

@@ -57,4 +57,11 @@
 // core.PinLostError, and the SDK's jsonrpc.Error for what the server answered.
 // The error of the caller's context is found where it ended the call. No error
 // holds a credential.
+//
+// # Not here yet
+//
+// Tools as langchaingo's or as function definitions, checking arguments against
+// the input schema, resource subscriptions, and iterators other than Tools. SSE,
+// signing providers, sampling, degraded mode and stale lists are written but have
+// no test of their own.
 package mcpool

@@ -50,7 +50,7 @@ func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool strin
 	if h.CallStart != nil {
 		p.guard("CallStart", func() {
 			if next := h.CallStart(ctx, e); next != nil {
-				ctx = next
+				ctx = next //nolint:fatcontext // once
 			}
 		})
 	}

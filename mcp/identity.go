@@ -113,7 +113,7 @@ func (p *Pool) identity(key string, a auth.Identity, formed bool, creds http.Hea
 		return p.def, nil
 	}
 	if v, ok := p.identities.Load(key); ok {
-		id := v.(*identity) //nolint:forcetypeassert // nothing else is in there
+		id := v.(*identity) //nolint:errcheck // nothing else is in there
 		id.uses.Add(1)
 		return id, nil
 	}
@@ -123,7 +123,7 @@ func (p *Pool) identity(key string, a auth.Identity, formed bool, creds http.Hea
 		return nil, ErrClosed
 	}
 	if v, ok := p.identities.Load(key); ok {
-		return v.(*identity), nil //nolint:forcetypeassert // nothing else is in there
+		return v.(*identity), nil //nolint:errcheck // nothing else is in there
 	}
 	if p.identityCount >= p.cfg.MaxIdentities && !p.dropColdestLocked() {
 		return nil, fmt.Errorf("mcpool: %s serves %d identities, all in use: %w", p.cfg.Name, p.identityCount, core.ErrTooManyKeys)
@@ -143,7 +143,7 @@ func (p *Pool) identity(key string, a auth.Identity, formed bool, creds http.Hea
 func (p *Pool) dropColdestLocked() bool {
 	var coldest *identity
 	p.identities.Range(func(_, v any) bool {
-		id := v.(*identity) //nolint:forcetypeassert // nothing else is in there
+		id := v.(*identity) //nolint:errcheck // nothing else is in there
 		if !p.leasedLocked(id) && (coldest == nil || id.idleFrom.Before(coldest.idleFrom)) {
 			coldest = id
 		}
@@ -189,7 +189,7 @@ func (p *Pool) sweepIdentities(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.identities.Range(func(_, v any) bool {
-		id := v.(*identity) //nolint:forcetypeassert // nothing else is in there
+		id := v.(*identity) //nolint:errcheck // nothing else is in there
 		if uses := id.uses.Load(); uses != id.seenUses || p.leasedLocked(id) {
 			id.seenUses, id.idleFrom = uses, now
 		} else if p.cfg.IdentityIdleTime != never && now.Sub(id.idleFrom) >= p.cfg.IdentityIdleTime {

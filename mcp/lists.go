@@ -181,7 +181,7 @@ func (p *Pool) ListResourceTemplates(ctx context.Context, opts ...Option) ([]*mc
 func (p *Pool) InvalidateTools() {
 	p.def.lists.tools.invalidate()
 	p.identities.Range(func(_, v any) bool {
-		v.(*identity).lists.tools.invalidate() //nolint:forcetypeassert // nothing else is in there
+		v.(*identity).lists.tools.invalidate() //nolint:errcheck // nothing else is in there
 		return true
 	})
 }

@@ -295,8 +295,7 @@ func TestEveryFaultOfAConfigIsReportedAtOnce(t *testing.T) {
 			}
 			return
 		}
-		var e *ConfigError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*ConfigError](err); ok {
 			fields = append(fields, e.Field)
 		}
 	}

@@ -25,6 +25,8 @@ type (
 	// ElicitFunc answers an elicitation. It runs on a goroutine of the session.
 	ElicitFunc func(ctx context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error)
 	// SampleFunc answers a sampling request. It runs on a goroutine of the session.
+	//
+	//lint:ignore SA1019 deprecated, and still spoken
 	SampleFunc func(ctx context.Context, req *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) //nolint:staticcheck // deprecated, and still spoken
 )
 

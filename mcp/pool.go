@@ -136,34 +136,6 @@ func newPool(cfg Config) (*Pool, error) {
 	return p, nil
 }
 
-// firstSession waits for one session of the default identity.
-func (p *Pool) firstSession(ctx context.Context) error {
-	l, _, err := p.lease(ctx, p.def, &options{}, 0)
-	if err != nil {
-		return err
-	}
-	l.Release()
-	return nil
-}
-
-// now is the pool's clock: monotonic, and above zero.
-func (p *Pool) now() int64 { return int64(time.Since(p.began)) + 1 }
-
-// keep is the pool's one goroutine: it forgets identities nobody uses.
-func (p *Pool) keep() {
-	every := min(max(p.cfg.IdentityIdleTime/4, time.Millisecond), 10*time.Second)
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			p.sweepIdentities(now)
-		case <-p.ctx.Done():
-			return
-		}
-	}
-}
-
 // Ready tells whether the default identity has ever had Min sessions.
 func (p *Pool) Ready() bool { return p.ctx.Err() == nil && p.backend.Load().def.Ready() }
 
@@ -216,6 +188,34 @@ func (p *Pool) Resize(ctx context.Context, minimum, maximum int) error {
 	return p.swap(b, true, poolKey{}, nil)
 }
 
+// firstSession waits for one session of the default identity.
+func (p *Pool) firstSession(ctx context.Context) error {
+	l, _, err := p.lease(ctx, p.def, &options{}, 0)
+	if err != nil {
+		return err
+	}
+	l.Release()
+	return nil
+}
+
+// now is the pool's clock: monotonic, and above zero.
+func (p *Pool) now() int64 { return int64(time.Since(p.began)) + 1 }
+
+// keep is the pool's one goroutine: it forgets identities nobody uses.
+func (p *Pool) keep() {
+	every := min(max(p.cfg.IdentityIdleTime/4, time.Millisecond), 10*time.Second)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			p.sweepIdentities(now)
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
 // fromCore turns faults that core found into the pool's own words.
 func fromCore(err error) error {
 	names := map[string]string{
@@ -226,7 +226,7 @@ func fromCore(err error) error {
 	seen := make(map[string]bool)
 	var walk func(error)
 	walk = func(err error) {
-		if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks for a join, level by level
+		if j, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range j.Unwrap() {
 				walk(e)
 			}

@@ -246,9 +246,12 @@ func (s *Session) Ping(ctx context.Context, params *mcp.PingParams) error {
 
 // SetLoggingLevel sets which log messages the server sends on the session, which
 // is not lent to anybody else afterwards.
+//
+//lint:ignore SA1019 deprecated, and still spoken
 func (s *Session) SetLoggingLevel(ctx context.Context, params *mcp.SetLoggingLevelParams) error { //nolint:staticcheck // deprecated, and still spoken
 	s.tainted.Store(true)
 	_, err := run(ctx, s, request[struct{}]{method: "logging/setLevel", send: func(ctx context.Context, cs *mcp.ClientSession, _ string) (struct{}, error) {
+		//lint:ignore SA1019 deprecated, and still spoken
 		return struct{}{}, cs.SetLoggingLevel(ctx, params) //nolint:staticcheck // deprecated, and still spoken
 	}})
 	return err

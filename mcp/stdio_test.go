@@ -78,8 +78,7 @@ func TestACrashedCommandIsNamedWithItsLastWords(t *testing.T) {
 func TestACommandThatDoesNotExistIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	_, err := Open(t.Context(), Config{Command: Command{Path: "no-such-command-anywhere"}})
-	var e *ProcessError
-	if !errors.As(err, &e) {
+	if _, ok := errors.AsType[*ProcessError](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -174,7 +174,7 @@ func (cw *crew) work(d time.Duration, quota int) (sample, error) {
 	start, cpuStart := time.Now(), cpuTime()
 	close(s.start)
 	time.Sleep(d)
-	for quota > 0 && s.served.Load() < int64(crewSize) && !s.stop.Load() && time.Since(start) < cw.stretch*d {
+	for quota > 0 && s.served.Load() < int64(crewSize) && !s.stop.Load() && time.Since(start) < cw.stretch*d { //nolint:durationcheck // stretch is a factor
 		time.Sleep(d / 10)
 	}
 	s.stop.Store(true)

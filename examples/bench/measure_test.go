@@ -55,11 +55,12 @@ func TestAllocationsAreThoseOfTheOperation(t *testing.T) {
 // spin is work that the compiler cannot take away.
 //
 //go:noinline
-func spin(n int) (x uint64) {
+func spin(n int) {
+	var x uint64
 	for range n {
 		x = x*6364136223846793005 + 1
 	}
-	return x
+	runtime.KeepAlive(x)
 }
 
 func TestAShiftGoesOnUntilEveryoneHasTheQuota(t *testing.T) {

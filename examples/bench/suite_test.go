@@ -97,7 +97,7 @@ func wantStats(t *testing.T, p peer, live, leased int) {
 	}
 }
 
-func TestEveryCaseRuns(t *testing.T) {
+func TestEveryCaseRuns(t *testing.T) { //nolint:tparallel // each case has the machine to itself
 	t.Parallel()
 	for _, mk := range suites {
 		for _, c := range mk().cases {

@@ -78,6 +78,7 @@ func (r *results) values(t target) []float64 {
 		return s.allocs
 	case evenness:
 		return s.fairness
+	case speed: // a ratio, below
 	}
 	kase := t.kase
 	if t.versusCase != "" {

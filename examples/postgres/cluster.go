@@ -49,13 +49,13 @@ func (c *cluster) init() error {
 	if err := giveAway(c.dir); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	c.port = l.Addr().(*net.TCPAddr).Port
+	c.port = l.Addr().(*net.TCPAddr).Port //nolint:errcheck // of a TCP listener
 	_ = l.Close()
-	cmd := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", "demo", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+	cmd := exec.Command(filepath.Join(c.bin, "initdb"), "-D", c.data(), "-U", "demo", "-A", "trust", "-N", "-E", "UTF8", "--locale=C") //nolint:gosec,noctx // the server's own; it ends by itself
 	cmd.Dir = c.dir
 	dropPrivileges(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,7 +73,7 @@ func (c *cluster) url() string {
 
 // start runs the server and waits until it answers.
 func (c *cluster) start(ctx context.Context) error {
-	c.server = exec.Command(filepath.Join(c.bin, "postgres"), "-D", c.data(), "-k", c.dir, "-F",
+	c.server = exec.Command(filepath.Join(c.bin, "postgres"), "-D", c.data(), "-k", c.dir, "-F", //nolint:gosec,noctx // the server; stop ends it
 		"-h", "127.0.0.1", "-p", fmt.Sprint(c.port), "-c", "max_connections=50", "-c", "log_min_messages=panic")
 	c.server.Dir = c.dir
 	dropPrivileges(c.server)
@@ -104,7 +104,7 @@ func (c *cluster) stop(how os.Signal) {
 		return
 	}
 	_ = c.server.Process.Signal(how)
-	<-c.exited
+	<-c.exited //nolint:errcheck // it was told to
 	c.server = nil
 }
 

@@ -41,8 +41,7 @@ func newPool(url string, size int) (*core.Pool[*conn], error) {
 
 // broken tells a connection that died from a statement that failed.
 func broken(err error) bool {
-	var fromServer *pgconn.PgError
-	if errors.As(err, &fromServer) {
+	if fromServer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fromServer.Code[:2] == "57" // the server, or somebody, ended the session
 	}
 	return !errors.Is(err, pgx.ErrNoRows)

@@ -34,7 +34,7 @@ func dropPrivileges(cmd *exec.Cmd) {
 	// A group of its own keeps Ctrl-C from reaching the server before us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if uid, gid, needed := unprivileged(); needed {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids fit
 	}
 }
 

@@ -38,6 +38,14 @@ func dial(ctx context.Context, addr string) (*line, error) {
 	return &line{Conn: c, r: bufio.NewReader(c)}, nil
 }
 
+// Reset checks that nothing unread is left for the next holder.
+func (l *line) Reset(context.Context) error {
+	if l.r.Buffered() > 0 {
+		return errors.New("an answer was left unread")
+	}
+	return nil
+}
+
 // ask sends a line and returns the answer.
 func (l *line) ask(ctx context.Context, question string) (string, error) {
 	deadline, _ := ctx.Deadline()
@@ -52,14 +60,6 @@ func (l *line) ask(ctx context.Context, question string) (string, error) {
 		return "", err
 	}
 	return answer[:len(answer)-1], nil
-}
-
-// Reset checks that nothing unread is left for the next holder.
-func (l *line) Reset(context.Context) error {
-	if l.r.Buffered() > 0 {
-		return errors.New("an answer was left unread")
-	}
-	return nil
 }
 
 func newPool(addr string, size int) (*core.Pool[*line], error) {

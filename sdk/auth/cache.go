@@ -109,7 +109,7 @@ func NewCache(provider Provider, cfg CacheConfig) (*Cache, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.keys.init()
 	// Unlike those of any other cache: the provider may be one.
-	c.own = fmt.Sprintf("cache-%08x#", rand.Uint32())
+	c.own = fmt.Sprintf("cache-%08x#", rand.Uint32()) //nolint:gosec // tells caches apart, and guards nothing
 	if s, ok := AsSigner(provider); ok {
 		c.signer = &cacheSigner{cache: c, signer: s}
 	}

@@ -107,9 +107,7 @@ func (cfg *Config) setDefaults() error {
 	}
 	if c := &cfg.Command; c.set() {
 		sources++
-		for _, err := range c.setDefaults() {
-			errs = append(errs, err)
-		}
+		errs = append(errs, c.setDefaults()...)
 	}
 	if sources != 1 {
 		bad("Token, File or Command", "must be set, exactly one of them; %d are", sources)
@@ -158,17 +156,6 @@ func (p *Provider) Credentials(ctx context.Context, _ auth.Request) (auth.Creden
 	}
 }
 
-func (p *Provider) credentials(token auth.Secret, generation int, expires, refresh time.Time) auth.Credentials {
-	value := token.Reveal()
-	if p.cfg.Scheme != "" {
-		value = p.cfg.Scheme + " " + value
-	}
-	return auth.Credentials{
-		Header: http.Header{p.cfg.Header: {value}}, Expires: expires, RefreshAfter: refresh,
-		Generation: fmt.Sprintf("token-%d", generation),
-	}
-}
-
 // Challenge says Retry where another token may be had: from a command always, from
 // a file if it has changed, otherwise not. A 403 is about what the token may do,
 // and another one from the same source may do no more: the answer stands.
@@ -214,6 +201,24 @@ func (p *Provider) Close(ctx context.Context) error {
 	return nil
 }
 
+// String says where the token comes from.
+func (p *Provider) String() string {
+	switch {
+	case p.cfg.File != "":
+		return fmt.Sprintf("bearer token from %s", p.cfg.File)
+	case p.cfg.Command.set():
+		return fmt.Sprintf("bearer token from the command %s", p.cfg.Command.Args[0])
+	default:
+		return "static bearer token"
+	}
+}
+
+// Format writes String for every verb.
+func (p *Provider) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
+
+// LogValue is String.
+func (p *Provider) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
 func (p *Provider) begin() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,23 +240,16 @@ func (p *Provider) see(token auth.Secret) int {
 	return p.generation
 }
 
-// String says where the token comes from.
-func (p *Provider) String() string {
-	switch {
-	case p.cfg.File != "":
-		return fmt.Sprintf("bearer token from %s", p.cfg.File)
-	case p.cfg.Command.set():
-		return fmt.Sprintf("bearer token from the command %s", p.cfg.Command.Args[0])
-	default:
-		return "static bearer token"
+func (p *Provider) credentials(token auth.Secret, generation int, expires, refresh time.Time) auth.Credentials {
+	value := token.Reveal()
+	if p.cfg.Scheme != "" {
+		value = p.cfg.Scheme + " " + value
+	}
+	return auth.Credentials{
+		Header: http.Header{p.cfg.Header: {value}}, Expires: expires, RefreshAfter: refresh,
+		Generation: fmt.Sprintf("token-%d", generation),
 	}
 }
-
-// Format writes String for every verb.
-func (p *Provider) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
-
-// LogValue is String.
-func (p *Provider) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // checkToken refuses what cannot be, or was not meant to be, a token. It does not
 // show it.

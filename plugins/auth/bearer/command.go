@@ -68,7 +68,7 @@ func (p *Provider) run(ctx context.Context) (auth.Secret, time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...) //nolint:gosec // the command in the configuration
 	cmd.Env, cmd.Dir, cmd.WaitDelay = c.Env, c.Dir, waitDelay
 	killGroup(cmd)
 	stdout, stderr := &bounded{max: maxOutput, full: cancel}, &tail{max: maxStderr}

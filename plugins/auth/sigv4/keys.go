@@ -83,6 +83,17 @@ func (s *keySource) Credentials(ctx context.Context, req auth.Request) (auth.Cre
 	return out, nil
 }
 
+// Challenge is told that a session token has expired before its time.
+func (s *keySource) Challenge(context.Context, auth.Request, auth.Challenge) (auth.Outcome, error) {
+	if s.sts == nil {
+		s.forget()
+	}
+	return auth.Retry, nil
+}
+
+// Close has nothing to do: requests for keys end with their contexts.
+func (s *keySource) Close(context.Context) error { return nil }
+
 // chain asks the default chain, an aws.CredentialsCache. It keeps keys up to their
 // last second, so it is told to forget those which are about to end.
 func (s *keySource) chain(ctx context.Context) (aws.Credentials, error) {
@@ -126,17 +137,6 @@ func (s *keySource) assume(ctx context.Context, id auth.Identity) (aws.Credentia
 	}
 	return keys, nil
 }
-
-// Challenge is told that a session token has expired before its time.
-func (s *keySource) Challenge(context.Context, auth.Request, auth.Challenge) (auth.Outcome, error) {
-	if s.sts == nil {
-		s.forget()
-	}
-	return auth.Retry, nil
-}
-
-// Close has nothing to do: requests for keys end with their contexts.
-func (s *keySource) Close(context.Context) error { return nil }
 
 // sessionNameFor makes a name that STS accepts.
 func sessionNameFor(configured, id string) string {

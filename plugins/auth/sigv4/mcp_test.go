@@ -58,7 +58,7 @@ func newGateway(t *testing.T, server *mcp.Server, opts *mcp.StreamableHTTPOption
 		g.verified[r.Method]++
 		if r.Method == http.MethodGet {
 			g.cut = append(g.cut, cancel)
-			g.resumed = append(g.resumed, r.Header.Get("Last-Event-Id"))
+			g.resumed = append(g.resumed, r.Header.Get("Last-Event-ID"))
 		}
 		g.mu.Unlock()
 		handler.ServeHTTP(w, r.WithContext(ctx))
@@ -102,6 +102,7 @@ func (g *gateway) client(t *testing.T, cached bool, endpoint string) *http.Clien
 }
 
 func TestMCPTrafficOfBothErasIsVerifiedBySignature(t *testing.T) {
+	t.Parallel()
 	for _, era := range []struct {
 		version string
 		opts    *mcp.StreamableHTTPOptions

@@ -92,7 +92,7 @@ func escapeOnce(path string) string {
 
 // parsable reports whether url.ParseQuery takes all of a query.
 func parsable(query string) bool {
-	for i := 0; i < len(query); i++ {
+	for i := range len(query) {
 		switch query[i] {
 		case ';':
 			return false

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -117,9 +118,7 @@ func FuzzSignMatchesTheVerifier(f *testing.F) {
 		} else if req.URL.RawQuery != "" {
 			uri += "?" + req.URL.RawQuery
 		}
-		for k, v := range sig.Header {
-			h[k] = v
-		}
+		maps.Copy(h, sig.Header)
 		_, scope, signed, got, _ := parseAuthorization(h.Get("Authorization"))
 		v := &verifier{singleEncoded: single, keepPath: keep}
 		canonical := v.canonical(arrived{"POST", uri, "h.example", h, 0, nil}, signed)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -91,9 +92,7 @@ func (v *vector) check(t *testing.T, double bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range sig.Header {
-		sent[name] = values
-	}
+	maps.Copy(sent, sig.Header)
 	path, query, _ := strings.Cut(v.uri, "?")
 	if query != "" {
 		path += "?" + sig.RawQuery

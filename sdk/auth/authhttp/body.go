@@ -132,6 +132,6 @@ func peek(resp *http.Response, limit int64) []byte {
 func drain(resp *http.Response) {
 	slow := time.AfterFunc(peekTimeout, func() { resp.Body.Close() })
 	defer slow.Stop()
-	io.CopyN(io.Discard, resp.Body, 256<<10)
+	_, _ = io.CopyN(io.Discard, resp.Body, 256<<10)
 	resp.Body.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// CloseIdleConnections closes those of the base, for http.Client.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // prepare makes one attempt: a copy of the request with a reader of its own for the
 // body, the credentials, and the signature over all of it.
 func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Request, string, error) {
@@ -187,13 +195,6 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 	return out, creds.Generation, nil
 }
 
-// CloseIdleConnections closes those of the base, for http.Client.
-func (t *Transport) CloseIdleConnections() {
-	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
 func (t *Transport) removeCredentials(h http.Header) {
 	for _, name := range t.strip {
 		delete(h, name)
@@ -213,7 +214,7 @@ func describe(req *http.Request, b *body) auth.HTTPRequest {
 // safe as long as nobody writes to them, and appending makes a copy.
 func set(dst, src http.Header) {
 	for name, values := range src {
-		dst[textproto.CanonicalMIMEHeaderKey(name)] = values[:len(values):len(values)]
+		dst[textproto.CanonicalMIMEHeaderKey(name)] = slices.Clip(values)
 	}
 }
 

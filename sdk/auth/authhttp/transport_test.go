@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -156,7 +157,7 @@ func TestARefusedRequestIsRepeatedOnceWithItsWholeBody(t *testing.T) {
 		t.Errorf("%d, %d bytes, %v, %d requests, %d challenges", status, len(text), err, len(s.bods), p.challenges.Load())
 	}
 	ch := p.last.Load()
-	if len(ch.Body) != auth.MaxChallengeBody || ch.Status != 401 || ch.Header.Get("Www-Authenticate") != "Bearer" ||
+	if len(ch.Body) != auth.MaxChallengeBody || ch.Status != 401 || ch.Header.Get("WWW-Authenticate") != "Bearer" ||
 		ch.Generation != "0" || ch.SentAt.IsZero() || ch.Sent.Header.Get("Authorization") == "" {
 		t.Errorf("challenge %v with %d bytes", ch, len(ch.Body))
 	}
@@ -299,7 +300,7 @@ func TestABodyIsClosedOnEveryPathAndBounded(t *testing.T) {
 			status = resp.StatusCode
 			resp.Body.Close()
 		}
-		if status != tt.status || tt.err == auth.ErrInteractionRequired && !errors.Is(err, auth.ErrInteractionRequired) {
+		if status != tt.status || tt.err == auth.ErrInteractionRequired && !errors.Is(err, auth.ErrInteractionRequired) { //nolint:errorlint // of the table above
 			t.Errorf("%s: %d %v", tt.name, status, err)
 		}
 		if _, want := tt.err.(*BodyTooLargeError); want != errors.As(err, new(*BodyTooLargeError)) {
@@ -419,9 +420,7 @@ func BenchmarkTransport(b *testing.B) {
 	b.Run("static", func(b *testing.B) {
 		run(b, roundTrip(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
-			for k, v := range static {
-				r.Header[k] = v
-			}
+			maps.Copy(r.Header, static)
 			return base.RoundTrip(r)
 		}))
 	})
