@@ -79,11 +79,11 @@ func (c *circuit) abort() {
 
 // show publishes the state for those who read it without the lock.
 func (c *circuit) show() {
-	state := CircuitClosedState
+	state := BreakerClosed
 	if c.open {
-		state = CircuitOpenState
+		state = BreakerOpen
 		if c.trial {
-			state = CircuitHalfOpenState
+			state = BreakerHalfOpen
 		}
 	}
 	c.visible.Store(uint32(state))
@@ -98,19 +98,19 @@ type CircuitState uint8
 // The states of a circuit breaker, the worse the higher: closed lets every open
 // through, half-open is trying one, open lets none through.
 const (
-	CircuitClosedState CircuitState = iota
-	CircuitHalfOpenState
-	CircuitOpenState
+	BreakerClosed CircuitState = iota
+	BreakerHalfOpen
+	BreakerOpen
 )
 
 // String returns "closed", "open" or "half-open".
 func (s CircuitState) String() string {
 	switch s {
-	case CircuitClosedState:
+	case BreakerClosed:
 		return "closed"
-	case CircuitOpenState:
+	case BreakerOpen:
 		return "open"
-	case CircuitHalfOpenState:
+	case BreakerHalfOpen:
 		return "half-open"
 	}
 	return "unknown"

@@ -28,7 +28,7 @@ func tripped(t *testing.T, cfg Config[*part], open func(ctx context.Context, n i
 	c := s.claim(t.Context())
 	s.until(time.Microsecond)
 	same(t, "attempts", as[*OpenError](t, c.failed(t)).Attempts, 5)
-	same(t, "circuit", s.Stats().Circuit, CircuitOpenState)
+	same(t, "circuit", s.Stats().Circuit, BreakerOpen)
 	return s
 }
 
@@ -50,11 +50,11 @@ func TestTheFifthFailureInARowOpensTheCircuit(t *testing.T) {
 				c.got(t).Discard(nil)
 			}
 			synctest.Wait()
-			same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+			same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 		}
 		failing.Store(true)
 		is(t, s.claim(t.Context()).failed(t), errDown)
-		same(t, "circuit", s.Stats().Circuit, CircuitOpenState)
+		same(t, "circuit", s.Stats().Circuit, BreakerOpen)
 		same(t, "times opened", s.Stats().CircuitOpens, uint64(1))
 	})
 }
@@ -70,7 +70,7 @@ func TestOpensThatOverlapAFailureDoNotCountAgain(t *testing.T) {
 				s.claim(t.Context())
 			}
 			s.until(time.Duration(round) * time.Second)
-			same(t, "circuit open", s.Stats().Circuit == CircuitOpenState, round == 5)
+			same(t, "circuit open", s.Stats().Circuit == BreakerOpen, round == 5)
 		}
 		same(t, "calls of Open", len(s.starts()), 20)
 	})
@@ -149,9 +149,9 @@ func TestTrialsRunOneAtATimeAndSuccessClosesTheCircuit(t *testing.T) {
 		}
 		s.until(5 * time.Second)
 		same(t, "calls of Open", len(s.starts()), 6)
-		same(t, "circuit", s.Stats().Circuit, CircuitHalfOpenState)
+		same(t, "circuit", s.Stats().Circuit, BreakerHalfOpen)
 		s.until(10 * time.Second)
-		same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+		same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 		for _, c := range claims {
 			c.got(t).Release()
 		}
@@ -169,9 +169,9 @@ func TestATrialIsNotLostToACancelledCaller(t *testing.T) {
 		c := s.claim(within(t, 3*time.Second))
 		s.until(4 * time.Second)
 		is(t, c.failed(t), context.DeadlineExceeded)
-		same(t, "circuit", s.Stats().Circuit, CircuitHalfOpenState)
+		same(t, "circuit", s.Stats().Circuit, BreakerHalfOpen)
 		s.until(7 * time.Second)
-		same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+		same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 		same(t, "alive", s.Stats().Live, 1)
 	})
 }
@@ -205,11 +205,11 @@ func TestATrialWhoseResourceIsUnwantedStillClosesTheCircuit(t *testing.T) {
 				})
 				c := s.claim(t.Context())
 				s.until(4 * time.Second)
-				same(t, "circuit", s.Stats().Circuit, CircuitHalfOpenState)
+				same(t, "circuit", s.Stats().Circuit, BreakerHalfOpen)
 				unwant(s)
 				s.until(time.Minute)
 				c.got(t).Release()
-				same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+				same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 			})
 		})
 	}
@@ -278,7 +278,7 @@ func TestATrialThatHangsOrPanicsIsFollowedByTheNext(t *testing.T) {
 			as[*OpenError](t, c.failed(t))
 		}
 		s.lease().Release()
-		same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+		same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 		s.until(time.Hour)
 	})
 }
@@ -292,7 +292,7 @@ func TestARefusedCallerLeavesATrialBehind(t *testing.T) {
 				_, err := s.AcquireWith(within(t, time.Millisecond), opts)
 				is(t, err, ErrCircuitOpen)
 				s.until(10 * time.Second)
-				same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+				same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 				same(t, "trials", len(s.starts()), 6)
 			})
 		})
@@ -307,7 +307,7 @@ func TestNoWaitLearnsOfTheOpenCircuitDuringATrialToo(t *testing.T) {
 		})
 		c := s.claim(t.Context())
 		s.until(3 * time.Second)
-		same(t, "circuit", s.Stats().Circuit, CircuitHalfOpenState)
+		same(t, "circuit", s.Stats().Circuit, BreakerHalfOpen)
 		_, err := s.AcquireWith(t.Context(), AcquireOptions{NoWait: true})
 		is(t, err, ErrCircuitOpen)
 		s.until(7 * time.Second)
@@ -327,7 +327,7 @@ func TestAnOpenCircuitDoesNotKeepAnyoneFromLiveResources(t *testing.T) {
 		l := s.lease()
 		down.Store(true)
 		c := s.claim(within(t, 800*time.Millisecond)) // its open fails and opens the circuit
-		same(t, "circuit", s.Stats().Circuit, CircuitOpenState)
+		same(t, "circuit", s.Stats().Circuit, BreakerOpen)
 		if c.done() {
 			t.Fatalf("told although something is alive: %v", c.err)
 		}
@@ -352,6 +352,6 @@ func TestFailuresDoNotCountWithTheCircuitOff(t *testing.T) {
 		for range 100 {
 			as[*OpenError](t, s.claim(t.Context()).failed(t))
 		}
-		same(t, "circuit", s.Stats().Circuit, CircuitClosedState)
+		same(t, "circuit", s.Stats().Circuit, BreakerClosed)
 	})
 }

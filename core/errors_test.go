@@ -123,7 +123,7 @@ func TestCloseReasonsHaveNamesOfTheirOwn(t *testing.T) {
 		t.Errorf("%d reasons", len(CloseReasons()))
 	}
 	for state, name := range map[CircuitState]string{
-		CircuitClosedState: "closed", CircuitHalfOpenState: "half-open", CircuitOpenState: "open", 9: "unknown",
+		BreakerClosed: "closed", BreakerHalfOpen: "half-open", BreakerOpen: "open", 9: "unknown",
 	} {
 		if state.String() != name {
 			t.Errorf("state %d is called %q, want %q", state, state, name)

@@ -298,7 +298,7 @@ func (k *Keyed[K, T]) dropLocked(key K, p *Pool[T]) bool {
 	k.missLocked() // so that read does not keep it for ever
 	k.hub.leaveLocked(p)
 	s := p.Stats()
-	s.Min, s.Max, s.Abandoned, s.Circuit, s.Degraded = 0, 0, 0, CircuitClosedState, false // these are of now
+	s.Min, s.Max, s.Abandoned, s.Circuit, s.Degraded = 0, 0, 0, BreakerClosed, false // these are of now
 	k.past.add(s)
 	k.past.CircuitOpens += p.circuit.opened.Load()
 	return true

@@ -28,7 +28,7 @@ func TestKeyedWaitersOfEveryKeyLearnHowTheTrialWent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if s := k.Stats(); s.Circuit != CircuitOpenState || s.CircuitOpens != 1 {
+		if s := k.Stats(); s.Circuit != BreakerOpen || s.CircuitOpens != 1 {
 			t.Fatalf("after failures of two keys the shared circuit is %v, opened %d times", s.Circuit, s.CircuitOpens)
 		}
 		began := time.Now()
@@ -80,15 +80,15 @@ func TestKeyedFaultOfAKeyOpensItsOwnCircuitOnly(t *testing.T) {
 			t.Errorf("no-wait claim of the refused key: %v", err)
 		}
 		use(t, k, "good")
-		if s, _ := k.KeyStats("good"); s.Circuit != CircuitClosedState {
+		if s, _ := k.KeyStats("good"); s.Circuit != BreakerClosed {
 			t.Errorf("the circuit of the good key is %v", s.Circuit)
 		}
-		if s := k.Stats(); s.Circuit != CircuitOpenState || s.CircuitOpens != 1 {
+		if s := k.Stats(); s.Circuit != BreakerOpen || s.CircuitOpens != 1 {
 			t.Errorf("in total: circuit %v, opened %d times", s.Circuit, s.CircuitOpens)
 		}
 		w.refuse("bad", nil)
 		use(t, k, "bad") // waits for the trial
-		if s := k.Stats(); s.Circuit != CircuitClosedState || s.CircuitOpens != 1 {
+		if s := k.Stats(); s.Circuit != BreakerClosed || s.CircuitOpens != 1 {
 			t.Errorf("after the trial: circuit %v, opened %d times", s.Circuit, s.CircuitOpens)
 		}
 		synctest.Wait()

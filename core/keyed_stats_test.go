@@ -134,7 +134,7 @@ func TestKeyedStatsKeepWhatDroppedKeysCounted(t *testing.T) {
 		wantKeys(t, k)
 		last.Release()
 		s = k.Stats()
-		if s.Min != 0 || s.Max != 0 || s.Abandoned != 0 || s.Live != 0 || s.Circuit != CircuitClosedState {
+		if s.Min != 0 || s.Max != 0 || s.Abandoned != 0 || s.Live != 0 || s.Circuit != BreakerClosed {
 			t.Errorf("with no key left: %+v", s)
 		}
 		if s.CloseErrors != 2 || s.StaleReleases != 1 || s.Closed != 2 {
@@ -154,12 +154,12 @@ func TestKeyedStatsCountTheOpeningsOfDroppedCircuits(t *testing.T) {
 		if _, err := k.Acquire(t.Context(), "a"); !errors.Is(err, errUnreachable) {
 			t.Fatal(err)
 		}
-		if s := k.Stats(); s.Circuit != CircuitOpenState || s.CircuitOpens != 1 {
+		if s := k.Stats(); s.Circuit != BreakerOpen || s.CircuitOpens != 1 {
 			t.Errorf("circuit %v, opened %d times; want open, once", s.Circuit, s.CircuitOpens)
 		}
 		time.Sleep(2 * time.Minute)
 		wantKeys(t, k)
-		if s := k.Stats(); s.Circuit != CircuitClosedState || s.CircuitOpens != 1 || s.OpenFailures != 1 {
+		if s := k.Stats(); s.Circuit != BreakerClosed || s.CircuitOpens != 1 || s.OpenFailures != 1 {
 			t.Errorf("after the drop: circuit %v, opened %d times, %d failures; want closed, once, 1",
 				s.Circuit, s.CircuitOpens, s.OpenFailures)
 		}

@@ -36,6 +36,9 @@ func (t *tally) begin() { t.changes.Add(1) }
 // end closes it again. REQUIRES: the lock.
 func (t *tally) end() { t.changes.Add(1) }
 
+// ByReason holds a count for each CloseReason, which is its index.
+type ByReason [reasonCount]uint64
+
 // Stats is what a pool is doing and has done. Its counts agree with each other:
 // Opened − Closed − Detached = Live, and Acquired − Released = Leased. Counters
 // never go backwards.
@@ -59,7 +62,7 @@ type Stats struct {
 	OpenFailures uint64 // attempts
 	Retries      uint64
 	Closed       uint64
-	ClosedBy     [reasonCount]uint64 // by CloseReason
+	ClosedBy     ByReason
 	CloseErrors  uint64
 	Detached     uint64
 	Revoked      uint64

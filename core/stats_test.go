@@ -126,7 +126,7 @@ func TestStatsCountsWhatHappened(t *testing.T) {
 		want.Probes, want.ProbeFailures, want.Live, want.Idle, want.Closed = 2, 1, 0, 0, 2
 		want.ClosedBy[ReasonProbe] = 1
 		s := p.Stats()
-		if s.OpenFailures < 5 || s.Retries == 0 || s.CircuitOpens != 1 || s.Circuit == CircuitClosedState {
+		if s.OpenFailures < 5 || s.Retries == 0 || s.CircuitOpens != 1 || s.Circuit == BreakerClosed {
 			t.Errorf("after failures: %d, %d retries, circuit %v opened %d times", s.OpenFailures, s.Retries, s.Circuit, s.CircuitOpens)
 		}
 		want.OpenFailures, want.Retries, want.CircuitOpens, want.Circuit = s.OpenFailures, s.Retries, 1, s.Circuit

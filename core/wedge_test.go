@@ -65,7 +65,7 @@ func TestATrialWhoseResourceIsNotWantedAnyMoreDoesNotWedgeTheCircuit(t *testing.
 				if err := <-done; err != nil {
 					t.Errorf("after the trial was spoilt nobody is served any more: %v", err)
 				}
-				if s := p.Stats(); s.Circuit != CircuitClosedState {
+				if s := p.Stats(); s.Circuit != BreakerClosed {
 					t.Errorf("the circuit is %v after an open went well", s.Circuit)
 				}
 			})
