@@ -327,7 +327,7 @@ func (p *Pool[T]) leave(w *waiter[T]) {
 	served := w.served
 	if !served {
 		p.abandonLocked(w)
-		if p.hub.starved.Load() != 0 {
+		if p.hungry || p.hub.starved.Load() != 0 {
 			p.hub.feedLocked() // it may have starved, and does not any more
 		}
 	}

@@ -120,8 +120,11 @@ func (p *Pool[T]) growFor(l Lease[T]) {
 		return
 	}
 	p.hub.lock()
-	p.grow = true
 	p.hub.demandLocked(p)
+	if p.growable.Load() { // still: a wish that cannot be met at once is not kept
+		p.grow = true
+		p.hub.demandLocked(p)
+	}
 	p.hub.unlock()
 }
 
