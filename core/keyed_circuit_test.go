@@ -132,6 +132,7 @@ func TestKeyedFaultOfAKeyClosesTheSharedCircuit(t *testing.T) {
 			t.Errorf("the good key was served after %v, want it with the trial, after 1s", took)
 		}
 		close(next)
+		synctest.Wait() // hooks run beside what they tell of
 		if len(closed) != 1 {
 			t.Errorf("CircuitClosed was reported %d times, want 1", len(closed))
 		}
