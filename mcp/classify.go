@@ -20,6 +20,7 @@ import (
 // for 400 by its text:
 //
 //	404, 410 with a session id, any body     the session is gone, the call did not run
+//	         (over SSE the URL has it)
 //	400 with a session id, about the session the same (TypeScript servers)
 //	401, 403                                 *AuthError
 //	429, 503                                 *ThrottledError, with Retry-After
@@ -33,7 +34,8 @@ const maxErrorBody = 64 << 10
 func (t *chain) refused(req *http.Request, resp *http.Response) (*http.Response, error) {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // a broken body is a short one
 	_ = resp.Body.Close()
-	hadSession := req.Header.Get(sessionHeader) != ""
+	// Over SSE the endpoint of every POST is that of a session.
+	hadSession := req.Header.Get(sessionHeader) != "" || t.id.pool.kind == kindSSE
 	rpc := rpcError(body)
 	switch status := resp.StatusCode; {
 	case hadSession && (lostStatus(status) || status == http.StatusBadRequest && aboutSession(body)):
@@ -75,7 +77,7 @@ func rpcError(body []byte) *jsonrpc.Error {
 // sessionWords are what servers say to a session id that they do not know:
 // "Session not found", "No valid session ID provided", "Server not initialized".
 var sessionWords = regexp.MustCompile(
-	`(?i)session[ -]?(id)? ?(was |is )?(not found|unknown|expired|invalid|terminated|does not exist)|` +
+	`(?i)session[ -]?(id)? ?(was |is )?(not found|unknown|expired|invalid|terminated|closed|does not exist)|` +
 		`(no valid|invalid|unknown|missing|expired) session|(server|session) not initialized`)
 
 func aboutSession(body []byte) bool {

@@ -91,8 +91,7 @@ func (s *server) start() {
 	s.counters = make(map[string]int)
 	s.stopped = make(chan struct{})
 	s.mcp = s.tools()
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp },
-		&mcp.StreamableHTTPOptions{Stateless: s.era == modernEra})
+	handler := s.handler()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -51,27 +52,49 @@ func (p *Pool) dialCustom(ctx context.Context, d Dial) (t mcp.Transport, err err
 // Streamable HTTP its connection has nothing that wrapping would hide.
 type lenient struct{ mcp.Transport }
 
+// Connect asks for the stream of the session with a context of its own: the SDK
+// reads the stream as long as that lasts, and ctx ends with the opening.
 func (t lenient) Connect(ctx context.Context) (mcp.Connection, error) {
-	c, err := t.Transport.Connect(ctx)
+	stream, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, end)
+	c, err := t.Transport.Connect(stream)
+	if !stop() && err == nil {
+		_ = c.Close() // nobody waits for it any more
+		err = contextError(ctx)
+	}
 	if err != nil {
+		end()
 		return nil, err
 	}
-	return lenientConn{c}, nil
+	return lenientConn{c, end}, nil
 }
 
-type lenientConn struct{ mcp.Connection }
+type lenientConn struct {
+	mcp.Connection
+
+	end context.CancelFunc
+}
+
+func (c lenientConn) Close() error {
+	defer c.end()
+	return c.Connection.Close() //nolint:wrapcheck // it is the SDK's, for the SDK
+}
 
 func (c lenientConn) Write(ctx context.Context, msg jsonrpc.Message) error {
 	err := c.Connection.Write(ctx, msg)
 	var (
+		session   *SessionError
 		throttled *ThrottledError
 		refusal   *AuthError
 		status    *StatusError
 	)
-	if errors.As(err, &throttled) || errors.As(err, &refusal) || errors.As(err, &status) {
+	switch {
+	case err == io.EOF: //nolint:errorlint // as it is: the stream had ended, and nothing was sent
+		return fmt.Errorf("%w: %w", errNotWritten, err)
+	case errors.As(err, &session), errors.As(err, &throttled), errors.As(err, &refusal), errors.As(err, &status):
 		return fmt.Errorf("%w: %w", &jsonrpc.Error{Code: codeRejected, Message: "rejected by transport"}, err)
 	}
-	return err
+	return err //nolint:wrapcheck // it is the SDK's, for the SDK
 }
 
 // InMemory returns a Config.Transport that reaches a server in this process, with
