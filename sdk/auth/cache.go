@@ -81,6 +81,7 @@ type Cache struct {
 	provider Provider
 	signer   Signer
 	login    Interactive
+	observer Observer
 	ctx      context.Context // ended by Close; parent of every call
 	cancel   context.CancelFunc
 	keys     table
@@ -115,6 +116,9 @@ func NewCache(provider Provider, cfg CacheConfig) (*Cache, error) {
 	}
 	if i, ok := AsInteractive(provider); ok {
 		c.login = &cacheLogin{cache: c, interactive: i}
+	}
+	if o, ok := AsObserver(provider); ok {
+		c.observer = &cacheObserver{cache: c, Observer: o}
 	}
 	return c, nil
 }
@@ -180,6 +184,9 @@ func (c *Cache) Signer() (Signer, bool) { return c.signer, c.signer != nil }
 // Interactive returns the provider's Interactive, if it has one. A login that
 // succeeds makes the cache forget what it knew of that identity and target.
 func (c *Cache) Interactive() (Interactive, bool) { return c.login, c.login != nil }
+
+// Observer returns the provider's Observer, if it has one; see AsObserver.
+func (c *Cache) Observer() (Observer, bool) { return c.observer, c.observer != nil }
 
 // Forget drops the credentials and the failure remembered for exactly this request.
 func (c *Cache) Forget(req Request) {

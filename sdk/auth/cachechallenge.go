@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,9 @@ import (
 type trial struct {
 	generation string
 	status     int
-	scopes     string // the step-up asked for, else empty
+	wanted     string // what is asked for besides better credentials, else empty
+	nonce      bool   // and that is a nonce
+	bare       bool   // there were no credentials to refuse
 
 	done    chan struct{} // closed when outcome and err stand
 	once    sync.Once
@@ -24,7 +25,7 @@ type trial struct {
 }
 
 func (t *trial) same(o *trial) bool {
-	return t.generation == o.generation && t.status == o.status && t.scopes == o.scopes
+	return t.generation == o.generation && t.status == o.status && t.wanted == o.wanted
 }
 
 func (t *trial) end(outcome Outcome, err error) {
@@ -38,8 +39,9 @@ func (t *trial) end(outcome Outcome, err error) {
 // provider's errors it returns a *BackoffError where the answer is a remembered
 // one, ErrClosed, or the error of ctx.
 //
-// A 403 that asks for more scope says nothing about the age of a credential: it
-// always reaches the provider, once for all callers that are asked for the same.
+// A refusal that asks for more scope, or for a nonce, says nothing about the age of a
+// credential: it always reaches the provider, once for all callers that are asked for
+// the same.
 func (c *Cache) Challenge(ctx context.Context, req Request, ch Challenge) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return GiveUp, fmt.Errorf("auth: challenge for %v: %w", req, err)
@@ -62,11 +64,12 @@ func (c *Cache) Challenge(ctx context.Context, req Request, ch Challenge) (Outco
 
 // try returns the trial to wait for, or the outcome where it is known.
 func (c *Cache) try(ctx context.Context, req Request, ch Challenge, e *entry) (*trial, Outcome, error) {
-	t := &trial{generation: ch.Generation, status: ch.Status, scopes: stepUp(ch), done: make(chan struct{})}
+	t := newTrial(ch)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	if t.scopes == "" && t.generation != "" && slices.Contains(e.superseded[:], t.generation) {
+	t.bare = c.bareLocked(e, ch)
+	if t.wanted == "" && t.generation != "" && slices.Contains(e.superseded[:], t.generation) {
 		return nil, Retry, nil
 	}
 	for _, running := range e.trials {
@@ -80,7 +83,7 @@ func (c *Cache) try(ctx context.Context, req Request, ch Challenge, e *entry) (*
 		}
 		return nil, v.outcome, &BackoffError{RetryAt: e.verdicts.retryAt, Failures: e.verdicts.count, Err: v.err}
 	}
-	if t.scopes == "" {
+	if t.wanted == "" {
 		if err := c.struckOutLocked(e, now); err != nil {
 			return nil, GiveUp, err
 		}
@@ -121,12 +124,9 @@ func (c *Cache) conclude(e *entry, t *trial, outcome Outcome, err error) {
 	defer e.mu.Unlock()
 	e.trials = slices.DeleteFunc(e.trials, func(o *trial) bool { return o == t })
 	if outcome == Retry {
-		if t.scopes == "" {
-			e.strikes++
-			e.struck = now
-		}
+		e.strikeLocked(t, now)
 		e.verdict, e.verdicts = nil, failure{}
-		if cur := e.current.Load(); cur != nil && cur.Generation == t.generation {
+		if cur := e.current.Load(); cur != nil && cur.Generation == t.generation && !t.nonce {
 			e.current.Store(nil)
 			e.supersedeLocked(cur.Generation)
 		}
@@ -140,7 +140,7 @@ func (c *Cache) conclude(e *entry, t *trial, outcome Outcome, err error) {
 			throttled = th.RetryAfter
 		}
 		e.verdicts.retryAt = now.Add(c.cfg.backoff(e.verdicts.count, throttled))
-		e.verdict = &trial{generation: t.generation, status: t.status, scopes: t.scopes, outcome: outcome, err: err}
+		e.verdict = &trial{generation: t.generation, status: t.status, wanted: t.wanted, outcome: outcome, err: err}
 	}
 	t.end(outcome, err)
 }
@@ -161,7 +161,7 @@ func (c *Cache) struckOutLocked(e *entry, now time.Time) error {
 	since := now.Sub(e.struck)
 	switch {
 	case since >= 2*max(window, c.cfg.BackoffMin):
-		e.strikes = 0
+		e.strikes, e.introduced = 0, false
 	case since < window:
 		return &BackoffError{
 			RetryAt: e.struck.Add(window), Failures: e.strikes,
@@ -171,14 +171,42 @@ func (c *Cache) struckOutLocked(e *entry, now time.Time) error {
 	return nil
 }
 
-// stepUp returns what a 403 asks for if it asks for more scope (RFC 6750, 3.1).
-func stepUp(ch Challenge) string {
-	if ch.Status != http.StatusForbidden {
-		return ""
+// bareLocked reports whether what was refused is the entry's credentials, and those
+// hold nothing that could be refused: the provider was waiting for this answer.
+//
+// REQUIRES: e.mu
+func (c *Cache) bareLocked(e *entry, ch Challenge) bool {
+	cur := e.current.Load()
+	return cur != nil && cur.Generation == ch.Generation && len(cur.Header) == 0 &&
+		(c.signer == nil || ch.Sent.Header.Get("Authorization") == "")
+}
+
+// strikeLocked counts a refresh that a challenge forced. The first token after none
+// is free, once in the time that strikes are remembered: a provider that goes on
+// having nothing is slowed down like others.
+//
+// REQUIRES: e.mu
+func (e *entry) strikeLocked(t *trial, now time.Time) {
+	switch {
+	case t.wanted != "":
+		return
+	case t.bare && !e.introduced:
+		e.introduced = true
+	default:
+		e.strikes++
 	}
-	asked := strings.Join(ch.Header.Values("WWW-Authenticate"), ", ")
-	if !strings.Contains(asked, "insufficient_scope") {
-		return ""
+	e.struck = now
+}
+
+func newTrial(ch Challenge) *trial {
+	t := &trial{generation: ch.Generation, status: ch.Status, done: make(chan struct{})}
+	switch ch.Reason() {
+	case ScopeWanted:
+		t.wanted = strings.Join(ch.Header.Values("WWW-Authenticate"), ", ")
+	case NonceWanted:
+		// Two that were sent with different nonces may have different fates.
+		t.wanted, t.nonce = "nonce "+ch.Header.Get("DPoP-Nonce")+" after "+ch.Sent.Header.Get("DPoP"), true
+	case Refused: // nothing but better credentials
 	}
-	return asked
+	return t
 }

@@ -25,6 +25,7 @@ type entry struct {
 	verdicts   failure   // of Challenge, in a row: until when verdict stands
 	strikes    int       // refreshes forced by challenges, in quick succession
 	struck     time.Time // the last of them
+	introduced bool      // credentials without headers were refused, which was no strike
 }
 
 // held are credentials in use. It is immutable.

@@ -47,3 +47,20 @@ func (l *cacheLogin) Login(ctx context.Context, req Request, d Dialog) error {
 	})
 	return nil
 }
+
+// cacheObserver passes every observation through.
+type cacheObserver struct {
+	cache *Cache
+	Observer
+}
+
+func (o *cacheObserver) Observe(req Request, ob Observation) {
+	if !o.cache.begin() {
+		return
+	}
+	defer o.cache.end()
+	_ = guard("Observe", func() error { // nobody waits for a result
+		o.Observer.Observe(req, ob)
+		return nil
+	})
+}

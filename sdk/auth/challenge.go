@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -76,6 +77,31 @@ func (c Challenge) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // MarshalJSON is String, quoted.
 func (c Challenge) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
 
+// Reason returns what the refusal is about, as far as its headers say.
+func (c Challenge) Reason() Reason {
+	asked := strings.Join(c.Header.Values("WWW-Authenticate"), ", ")
+	switch {
+	case strings.Contains(asked, "use_dpop_nonce") && c.Header.Get("DPoP-Nonce") != "":
+		return NonceWanted
+	case c.Status == http.StatusForbidden && strings.Contains(asked, "insufficient_scope"):
+		return ScopeWanted
+	}
+	return Refused
+}
+
+// Reason is what a refusal is about.
+type Reason int
+
+const (
+	// Refused means that the credentials are not good, or that there were none.
+	Refused Reason = iota
+	// ScopeWanted means that they are good, and for less than is wanted (RFC 6750, 3.1).
+	ScopeWanted
+	// NonceWanted means that they are good, and that the proof which goes with them
+	// must contain what the answer says (RFC 9449, 9).
+	NonceWanted
+)
+
 // Outcome is a provider's answer to a Challenge.
 type Outcome int
 
@@ -83,7 +109,8 @@ const (
 	// GiveUp means that the answer stands: the caller gets it.
 	GiveUp Outcome = iota
 	// Retry means that the same request, with new Credentials and a new Signature,
-	// has a chance. The caller tries once more, not more often.
+	// has a chance. The caller tries once more, and not again when the answer to that
+	// is a refusal of the same kind; see the package comment.
 	Retry
 	// NeedsLogin means that it has a chance after a person logged in.
 	NeedsLogin

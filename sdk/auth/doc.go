@@ -2,10 +2,10 @@
 // something that knows the credentials for them.
 //
 // A [Provider] is the whole obligation of a vendor: it hands out headers for an
-// identity and a target, and answers when a server refuses them. Two optional
-// interfaces add power: a [Signer] computes headers from the request itself
-// (SigV4, DPoP), an [Interactive] provider can take a person through a login.
-// The same interfaces are satisfied by a library compiled in, by a supervised
+// identity and a target, and answers when a server refuses them. Three
+// optional interfaces add power: a [Signer] computes headers from the request itself
+// (SigV4, DPoP), an [Interactive] provider can take a person through a login, an
+// [Observer] reads along in answers that are no refusals. The same interfaces are satisfied by a library compiled in, by a supervised
 // plugin binary, and by the [Cache] in front of either; a caller cannot tell
 // them apart.
 //
@@ -16,8 +16,14 @@
 //  1. calls Credentials, and sets the headers it returns;
 //  2. if [AsSigner] finds a signer, calls Sign with the request as it will be on
 //     the wire, those headers included, and sets what comes back;
-//  3. sends it. If the answer is 401 or 403, it calls Challenge, once, with what
-//     was sent and what came back; on [Retry] it starts again at 1, once.
+//  3. sends it. If the answer is 401 or 403, it calls Challenge with what was sent
+//     and what came back; on [Retry] it starts again at 1. It does so once for each
+//     kind of refusal: that there were no credentials (those of the provider held no
+//     header and no signature), that they are not good, that they are for too
+//     little, that a proof lacks a nonce ([Reason]). A second refusal of the same kind
+//     stands, so that a request is sent five times at most.
+//  4. If [AsObserver] finds an observer, tells it of any other answer that has one of
+//     the headers it wants to see.
 //
 // Almost always a [Cache] stands between the two: it answers step 1 from memory
 // and lets Credentials reach the provider only when there is something to fetch.
@@ -35,11 +41,11 @@
 //
 // # Concurrency
 //
-// Every method of a Provider, Signer or Interactive may be called from any number
+// Every method of a Provider, Signer, Observer or Interactive may be called from any number
 // of goroutines at once, for the same and for different identities. Behind a
 // Cache, Credentials runs at most once at a time per identity, target and scopes,
 // and so does Challenge per refused credential; Sign is passed through with all
-// the concurrency of the caller. Methods may block on I/O until their context
+// the concurrency of the caller, and so is Observe. Methods may block on I/O until their context
 // ends, and must return soon after it does. Contexts given to Credentials and
 // Challenge by a Cache outlive the caller that caused the call: they keep its
 // values and not its deadline, and end at the cache's own timeout or at its Close.

@@ -2,6 +2,11 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
 	"time"
 )
 
@@ -40,6 +45,47 @@ type Signer interface {
 	// whenever it can, and honours ctx, which is the request's, when it cannot.
 	Sign(ctx context.Context, req Request, hr HTTPRequest) (Signature, error)
 }
+
+// Observer is what a Provider also implements when it learns from answers that refuse
+// nothing, such as those that bring the next DPoP nonce (RFC 9449, 8.2). Find one with
+// [AsObserver], never by a type assertion.
+type Observer interface {
+	// ObservedHeaders returns the names of the response headers that matter. It is
+	// called once and always says the same: a host far from the provider leaves out all
+	// other answers.
+	ObservedHeaders() []string
+
+	// Observe is told of an answer that no Challenge is about and that has at least one
+	// of those headers, before the caller gets it. A host may leave out one that says
+	// the same as the last. It is on the path of every request: it takes note in memory
+	// and returns.
+	Observe(req Request, o Observation)
+}
+
+// Observation is what an Observer gets to see of an answer. Printing, logging or
+// marshalling one shows no header value.
+type Observation struct {
+	// URL is that of the request, exactly as it was on the wire.
+	URL string
+	// Status is that of the answer.
+	Status int
+	// Header holds the observed headers of the answer, under canonical names.
+	Header http.Header
+}
+
+// String shows the status, the URL without query, and the header names.
+func (o Observation) String() string {
+	return fmt.Sprintf("answer %d of %s %s", o.Status, redactURL(o.URL), headerNames(o.Header))
+}
+
+// Format writes String for every verb.
+func (o Observation) Format(f fmt.State, _ rune) { io.WriteString(f, o.String()) }
+
+// LogValue is String.
+func (o Observation) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// MarshalJSON is String, quoted.
+func (o Observation) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
 
 // Interactive is what a Provider also implements when a person can log in. Find
 // one with [AsInteractive], never by a type assertion.
@@ -107,4 +153,14 @@ func AsInteractive(p Provider) (Interactive, bool) {
 	}
 	i, ok := p.(Interactive)
 	return i, ok
+}
+
+// AsObserver returns the provider's Observer, if it has one. A wrapper has a method
+// Observer() (Observer, bool), as described at AsSigner.
+func AsObserver(p Provider) (Observer, bool) {
+	if w, ok := p.(interface{ Observer() (Observer, bool) }); ok {
+		return w.Observer()
+	}
+	o, ok := p.(Observer)
+	return o, ok
 }

@@ -27,9 +27,10 @@ func (p *Provider) Challenge(ctx context.Context, req auth.Request, ch auth.Chal
 	defer cancel()
 	a := readChallenge(ch.Header)
 	if p.dpop != nil {
-		fresh := p.dpop.learn(ch.Sent.URL, ch.Header.Get("DPoP-Nonce"))
+		p.dpop.learn(ch.Sent.URL, ch.Header.Get("DPoP-Nonce"))
 		if a.code == "use_dpop_nonce" {
-			if !fresh { // it was sent, and refused
+			// Others may have learned it meanwhile: what counts is what was sent.
+			if nonce := p.dpop.nonce(ch.Sent.URL); nonce == "" || nonce == proofNonce(ch.Sent.Header.Get("DPoP")) {
 				return auth.GiveUp, nil
 			}
 			return auth.Retry, nil

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,7 +20,10 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
-var _ auth.Signer = (*dpop)(nil)
+var (
+	_ auth.Signer   = (*dpop)(nil)
+	_ auth.Observer = (*dpop)(nil)
+)
 
 // dpop proves possession of a key with every request (RFC 9449). One key serves all
 // identities of a store: it is the application's, like its client ID.
@@ -104,22 +108,42 @@ func (d *dpop) nonce(rawURL string) string {
 	return d.nonces[originOf(rawURL)]
 }
 
-// learn keeps the nonce that a server wants to see, and reports whether it is new.
-func (d *dpop) learn(rawURL, nonce string) bool {
+// learn keeps the nonce that a server wants to see from now on.
+func (d *dpop) learn(rawURL, nonce string) {
 	origin := originOf(rawURL)
 	if nonce == "" || len(nonce) > maxNonce || origin == "" {
-		return false
+		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.nonces[origin] == nonce {
-		return false
-	}
 	if d.nonces == nil {
 		d.nonces = make(map[string]string)
 	}
 	d.nonces[origin] = nonce
-	return true
+}
+
+// ObservedHeaders implements auth.Observer.
+func (d *dpop) ObservedHeaders() []string { return []string{"DPoP-Nonce"} }
+
+// Observe learns the nonce for the next request, which a server may send with any
+// answer (RFC 9449, 8.2).
+func (d *dpop) Observe(_ auth.Request, o auth.Observation) {
+	d.learn(o.URL, o.Header.Get("DPoP-Nonce"))
+}
+
+// proofNonce is the nonce in a proof of ours, empty if there is none.
+func proofNonce(proof string) string {
+	_, rest, _ := strings.Cut(proof, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	data, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Nonce string `json:"nonce"`
+	}
+	_ = json.Unmarshal(data, &claims) // what is not JSON has no nonce
+	return claims.Nonce
 }
 
 // proofKey returns the key, the first time from the store, where it is made if

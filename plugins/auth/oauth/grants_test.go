@@ -216,6 +216,7 @@ func TestADPoPProofFollowsTheTargetsClockAndNonce(t *testing.T) {
 		req := requestFor("", fakeResource)
 		c := credentials(t, p, req)
 		hr := auth.HTTPRequest{Method: "POST", URL: fakeResource + "?a=b#c", Header: c.Header}
+		sent := hr // with the last proof
 		claims := func() (out struct {
 			Iat             int64
 			Htu, Htm, Nonce string
@@ -229,6 +230,7 @@ func TestADPoPProofFollowsTheTargetsClockAndNonce(t *testing.T) {
 				t.Fatal(err)
 			}
 			decodePart(strings.Split(sig.Header.Get("DPoP"), ".")[1], &out)
+			sent.Header = sig.Header
 			return out
 		}
 		if got := claims(); got.Iat != time.Now().Unix() || got.Htu != fakeResource || got.Htm != "POST" || got.Nonce != "" {
@@ -239,7 +241,7 @@ func TestADPoPProofFollowsTheTargetsClockAndNonce(t *testing.T) {
 			if nonce != "" {
 				h.Set("DPoP-Nonce", nonce)
 			}
-			o, err := p.Challenge(t.Context(), req, auth.Challenge{Sent: hr, SentAt: time.Now(), Generation: c.Generation, Status: 401, Header: h})
+			o, err := p.Challenge(t.Context(), req, auth.Challenge{Sent: sent, SentAt: time.Now(), Generation: c.Generation, Status: 401, Header: h})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,6 +250,10 @@ func TestADPoPProofFollowsTheTargetsClockAndNonce(t *testing.T) {
 		if got := refuse("use_dpop_nonce", "n1"); got != auth.Retry {
 			t.Errorf("for a nonce: %v", got)
 		}
+		if got := refuse("use_dpop_nonce", "n1"); got != auth.Retry {
+			t.Errorf("for a nonce that another request has learned meanwhile: %v", got)
+		}
+		claims()
 		if got := refuse("use_dpop_nonce", "n1"); got != auth.GiveUp {
 			t.Errorf("for the nonce that was sent: %v", got)
 		}

@@ -69,6 +69,10 @@ func newProvider(cfg Config, resolver *net.Resolver) (*Provider, error) {
 // Signer returns the signer of DPoP proofs, if Config.DPoP is set; see auth.AsSigner.
 func (p *Provider) Signer() (auth.Signer, bool) { return p.dpop, p.dpop != nil }
 
+// Observer returns what learns DPoP nonces from answers, if Config.DPoP is set; see
+// auth.AsObserver.
+func (p *Provider) Observer() (auth.Observer, bool) { return p.dpop, p.dpop != nil }
+
 // Interactive returns the provider's logins, if the grant has any; see
 // auth.AsInteractive.
 func (p *Provider) Interactive() (auth.Interactive, bool) {

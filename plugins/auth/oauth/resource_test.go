@@ -34,13 +34,14 @@ type resourceServer struct {
 
 	// Immutable once requests come.
 	scopes   []string // in the metadata
-	nonce    string   // wanted in DPoP proofs; empty for none
 	dpopOnly bool
 
 	refused, served atomic.Int64
 
 	mu    sync.Mutex
 	jtis  map[string]bool // guarded by mu
+	nonce string          // guarded by mu once requests come; wanted in DPoP proofs; empty for none
+	spend bool            // guarded by mu once requests come; a nonce is good for one answer, which brings the next
 	needs string          // guarded by mu; a scope without which there is a 403
 }
 
@@ -73,7 +74,9 @@ func (rs *resourceServer) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		if code := err.Error(); strings.Contains(code, "dpop") {
 			params += fmt.Sprintf(`, error="%s"`, code)
+			rs.mu.Lock()
 			w.Header().Set("DPoP-Nonce", rs.nonce)
+			rs.mu.Unlock()
 		}
 		w.Header().Set("WWW-Authenticate", scheme+" "+params)
 		w.WriteHeader(http.StatusUnauthorized)
@@ -88,7 +91,13 @@ func (rs *resourceServer) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	rs.served.Add(1)
+	n := rs.served.Add(1)
+	rs.mu.Lock()
+	if rs.spend {
+		rs.nonce = fmt.Sprintf("nonce-%d", n)
+		w.Header().Set("DPoP-Nonce", rs.nonce)
+	}
+	rs.mu.Unlock()
 	writeJSON(w, about)
 }
 
@@ -158,6 +167,7 @@ func (rs *resourceServer) checkProof(r *http.Request, token string, jkt any) err
 	rs.mu.Lock()
 	replayed := rs.jtis[claims.JTI]
 	rs.jtis[claims.JTI] = true
+	nonce := rs.nonce
 	rs.mu.Unlock()
 	switch {
 	case header.Typ != "dpop+jwt", header.Alg != "ES256", replayed,
@@ -165,7 +175,7 @@ func (rs *resourceServer) checkProof(r *http.Request, token string, jkt any) err
 		base64.RawURLEncoding.EncodeToString(ath[:]) != claims.ATH,
 		claims.HTM != r.Method, claims.HTU != rs.URL+r.URL.EscapedPath(), claims.IAT == 0:
 		return invalid
-	case claims.Nonce != rs.nonce:
+	case claims.Nonce != nonce:
 		return errors.New("use_dpop_nonce")
 	}
 	return nil

@@ -2,9 +2,10 @@
 //
 // [Transport] is an [http.RoundTripper] for one identity and one target. Each
 // attempt gets the provider's headers and, where the provider signs, a signature
-// of its own; an answer of 401 or 403 is shown to the provider once, and the
-// request repeated if it says so. Credentials go to the origin of the target and
-// nowhere else: a redirect that leaves it is followed without them.
+// of its own; an answer of 401 or 403 is shown to the provider, and the request
+// repeated if it says so, once for each kind of refusal. Credentials go to the
+// origin of the target and nowhere else: a redirect that leaves it is followed
+// without them.
 //
 // Put an [auth.Cache] between the two unless the provider answers from memory.
 //

@@ -49,13 +49,15 @@ func DefaultCredentialHeaders() []string {
 
 // Transport is an http.RoundTripper that authenticates requests.
 type Transport struct {
-	cfg    Config
-	scheme string // of the target, and host as written there: most requests match
-	host   string // both, and need no parsing
-	origin string
-	signer auth.Signer // nil if the provider does not sign
-	cached bool        // the provider has checked its headers already
-	strip  []string    // canonical names
+	cfg      Config
+	scheme   string // of the target, and host as written there: most requests match
+	host     string // both, and need no parsing
+	origin   string
+	signer   auth.Signer   // nil if the provider does not sign
+	reader   auth.Observer // nil if the provider does not read along
+	observed []string      // canonical names of the headers it reads
+	cached   bool          // the provider has checked its headers already
+	strip    []string      // canonical names
 }
 
 // New returns a Transport. The error joins an *auth.ConfigError per fault.
@@ -73,6 +75,11 @@ func New(cfg Config) (*Transport, error) {
 	} else {
 		t.signer, _ = auth.AsSigner(cfg.Provider)
 		_, t.cached = cfg.Provider.(*auth.Cache)
+		if t.reader, _ = auth.AsObserver(cfg.Provider); t.reader != nil {
+			for _, name := range t.reader.ObservedHeaders() {
+				t.observed = append(t.observed, textproto.CanonicalMIMEHeaderKey(name))
+			}
+		}
 	}
 	u, err := url.Parse(cfg.Request.Target.URL)
 	switch {
@@ -103,8 +110,9 @@ func New(cfg Config) (*Transport, error) {
 	return t, nil
 }
 
-// RoundTrip sends the request with credentials, and once more with new ones if
-// the target refuses the first and the provider has better.
+// RoundTrip sends the request with credentials, and again with others if the target
+// refuses those and the provider has better: once for each kind of refusal that
+// package auth tells apart.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if (req.URL.Scheme != t.scheme || req.URL.Host != t.host) && originOf(req.URL) != t.origin {
 		out := req.Clone(req.Context())
@@ -115,23 +123,31 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := t.takeBody(req, &body); err != nil {
 		return nil, fmt.Errorf("authhttp: %s %s: %w", req.Method, t.cfg.Request.Target, err)
 	}
-	for again := false; ; again = true {
-		out, generation, err := t.prepare(req, &body, again)
+	// Every turn but the last adds a bit, and there are four.
+	for met := refusals(0); ; {
+		out, try, err := t.prepare(req, &body, met != 0)
 		if err != nil {
 			body.discard()
 			return nil, fmt.Errorf("authhttp: %s %s: %w", req.Method, t.cfg.Request.Target, err)
 		}
 		sentAt := time.Now()
 		resp, err := t.cfg.Base.RoundTrip(out)
-		if err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		if err != nil {
 			return resp, err
 		}
+		if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+			t.observe(out, resp)
+			return resp, nil
+		}
+		ch := auth.Challenge{SentAt: sentAt, Generation: try.generation, Status: resp.StatusCode, Header: resp.Header}
+		kind := kindOf(ch, try.bare)
 		outcome, err := auth.GiveUp, error(nil)
-		if !again { // a second refusal stands
-			outcome, err = t.cfg.Provider.Challenge(req.Context(), t.cfg.Request, auth.Challenge{
-				Sent: describe(out, &body), SentAt: sentAt, Generation: generation,
-				Status: resp.StatusCode, Header: resp.Header.Clone(), Body: peek(resp, auth.MaxChallengeBody),
-			})
+		if met&kind != 0 { // it stands
+			t.observe(out, resp)
+		} else {
+			met |= kind
+			ch.Sent, ch.Header, ch.Body = describe(out, &body), resp.Header.Clone(), peek(resp, auth.MaxChallengeBody)
+			outcome, err = t.cfg.Provider.Challenge(req.Context(), t.cfg.Request, ch)
 			if outcome == auth.Retry && err == nil && body.replayable() {
 				drain(resp)
 				continue
@@ -144,6 +160,45 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// refusals is a set of kinds of refusal.
+type refusals uint8
+
+const (
+	bare refusals = 1 << iota // nothing was sent that could have been refused
+	refused
+	scopeWanted
+	nonceWanted
+)
+
+func kindOf(ch auth.Challenge, sentNothing bool) refusals {
+	switch reason := ch.Reason(); {
+	case reason == auth.NonceWanted:
+		return nonceWanted
+	case sentNothing:
+		return bare
+	case reason == auth.ScopeWanted:
+		return scopeWanted
+	default:
+		return refused
+	}
+}
+
+// observe shows the provider an answer that it gets no challenge for.
+func (t *Transport) observe(sent *http.Request, resp *http.Response) {
+	var seen http.Header
+	for _, name := range t.observed {
+		if values := resp.Header[name]; len(values) > 0 {
+			if seen == nil {
+				seen = make(http.Header, len(t.observed))
+			}
+			seen[name] = slices.Clone(values)
+		}
+	}
+	if seen != nil {
+		t.reader.Observe(t.cfg.Request, auth.Observation{URL: wireURL(sent), Status: resp.StatusCode, Header: seen})
+	}
+}
+
 // CloseIdleConnections closes those of the base, for http.Client.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
@@ -151,9 +206,15 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// attempt is what the challenge to one has to know of it.
+type attempt struct {
+	generation string
+	bare       bool // the provider put nothing on it
+}
+
 // prepare makes one attempt: a copy of the request with a reader of its own for the
 // body, the credentials, and the signature over all of it.
-func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Request, string, error) {
+func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Request, attempt, error) {
 	out := req.WithContext(req.Context()) // a shallow copy
 	out.Header = req.Header.Clone()
 	if out.Header == nil {
@@ -165,14 +226,15 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 		err = auth.CheckHeader(creds.Header)
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, attempt{}, err
 	}
 	set(out.Header, creds.Header)
 	if err := body.attach(out, again); err != nil {
-		return nil, "", err
+		return nil, attempt{}, err
 	}
+	try := attempt{generation: creds.Generation, bare: len(creds.Header) == 0}
 	if t.signer == nil {
-		return out, creds.Generation, nil
+		return out, try, nil
 	}
 	hr := describe(out, body)
 	hr.Header = out.Header.Clone() // the signer may keep it
@@ -181,7 +243,7 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 		err = errors.Join(auth.CheckHeader(sig.Header), checkQuery(sig.RawQuery))
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, attempt{}, err
 	}
 	set(out.Header, sig.Header)
 	if sig.RawQuery != "" {
@@ -190,9 +252,10 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 		out.URL = &u
 	}
 	if sig.Generation != "" {
-		return out, sig.Generation, nil
+		try.generation = sig.Generation
 	}
-	return out, creds.Generation, nil
+	try.bare = try.bare && len(sig.Header) == 0 && sig.RawQuery == ""
+	return out, try, nil
 }
 
 func (t *Transport) removeCredentials(h http.Header) {
@@ -205,9 +268,13 @@ func (t *Transport) removeCredentials(h http.Header) {
 func describe(req *http.Request, b *body) auth.HTTPRequest {
 	return auth.HTTPRequest{
 		Method: req.Method, Host: req.Host, Header: req.Header,
-		URL:           req.URL.Scheme + "://" + req.URL.Host + req.URL.RequestURI(),
+		URL:           wireURL(req),
 		ContentLength: req.ContentLength, BodySHA256: b.sum,
 	}
+}
+
+func wireURL(req *http.Request) string {
+	return req.URL.Scheme + "://" + req.URL.Host + req.URL.RequestURI()
 }
 
 // set replaces headers under their canonical names. The values are shared, which is
