@@ -18,6 +18,11 @@ var documented = []source{
 	{Dir: "core", Type: "KeyedConfig"},
 	{Dir: "core", Type: "AcquireOptions"},
 	{Dir: "mcp", Type: "Config"},
+	{Dir: "plugins/auth/bearer", Type: "Config"},
+	{Dir: "plugins/auth/bearer", Type: "Command"},
+	{Dir: "plugins/auth/sigv4", Type: "Config"},
+	{Dir: "plugins/auth/oauth", Type: "Config"},
+	{Dir: "plugins/auth/oauth", Type: "Client"},
 }
 
 // output is the page, relative to the root of the repository.

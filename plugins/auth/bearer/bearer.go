@@ -18,38 +18,38 @@ import (
 var _ auth.Provider = (*Provider)(nil)
 
 // Config says where the token comes from. Exactly one of Token, File and Command
-// is set.
+// is set. Package sdk/config reads it from JSON, under the names in the tags.
 type Config struct {
 	// Token is the token itself.
-	Token auth.Secret
+	Token auth.Secret `json:"token"`
 	// File is the path of a file that holds the token.
-	File string
+	File string `json:"file"`
 	// Command prints the token.
-	Command Command
+	Command Command `json:"command"`
 	// Header is the header to send it in; default Authorization.
-	Header string
+	Header string `json:"header"`
 	// Scheme comes before the token, with a space; default "Bearer" for the
 	// Authorization header and nothing for others. "-" means nothing.
-	Scheme string
+	Scheme string `json:"scheme"`
 	// Warn is told of what is unwise but works, nil for nobody. It is called at most
 	// once, by New or Credentials, in their goroutine, while others wait for it.
-	Warn func(message string)
+	Warn func(message string) `json:"-"`
 }
 
 // Command is a program that prints a token.
 type Command struct {
 	// Args are the program and its arguments. There is no shell. A program without a
 	// slash is looked for in PATH, once, by New.
-	Args []string
+	Args []string `json:"args"`
 	// Env is its whole environment as name=value; nil inherits this process's.
-	Env []string
+	Env []string `json:"env"`
 	// Dir is where it runs; default this process's directory.
-	Dir string
+	Dir string `json:"dir"`
 	// Timeout bounds one run; then the program is killed. Default 30 s.
-	Timeout time.Duration
+	Timeout time.Duration `json:"timeout"`
 	// TTL is how long a token is used that comes without an expiry; default 5 min; -1
 	// means until the target refuses it.
-	TTL time.Duration
+	TTL time.Duration `json:"ttl"`
 }
 
 const (

@@ -43,124 +43,131 @@ const (
 func (g Grant) interactive() bool { return g == AuthorizationCode || g == DeviceCode }
 
 // Config says how tokens are obtained. The zero value of each field has a meaning.
+// Package sdk/config reads it from JSON, under the names in the tags.
 type Config struct {
 	// Grant is the way; default AuthorizationCode.
-	Grant Grant
+	Grant Grant `json:"grant"`
 	// Issuer is the authorization server, whose metadata is fetched. Empty, the target
 	// says which, in the metadata that its 401 points to.
-	Issuer string
+	Issuer string `json:"issuer"`
 	// TokenEndpoint makes all discovery superfluous; only for grants without a login.
 	// With an Issuer too, that one names the server, and is not asked.
-	TokenEndpoint string
+	TokenEndpoint string `json:"token_endpoint"`
 	// AnyIssuer sends Client.Secret, or the identity's Subject token, to whichever
 	// authorization server a target names. Without it, those need an Issuer or a
 	// TokenEndpoint. Set it only if every target is trusted as much as they are.
-	AnyIssuer bool
+	AnyIssuer bool `json:"any_issuer"`
 
 	// Client is who the application is to the authorization server. The zero Client
 	// registers itself dynamically where the server allows it.
-	Client Client
+	Client Client `json:"client"`
 	// Registration is how the application describes itself when it registers.
-	Registration Registration
+	Registration Registration `json:"registration"`
 
 	// Scopes are asked for with every token, besides those of the request. If both are
 	// empty, those that the target's 401 or its metadata names are.
-	Scopes []string
+	Scopes []string `json:"scopes"`
 	// ScopeLimit bounds what is ever asked for, whatever a target demands; nil is no
 	// bound.
-	ScopeLimit []string
+	ScopeLimit []string `json:"scope_limit"`
 	// AuthorizationParams are added to the authorization URL, such as login_hint.
-	AuthorizationParams url.Values
+	AuthorizationParams url.Values `json:"authorization_params"`
 	// AssumePKCE logs in with servers whose metadata does not say that they support
 	// PKCE with S256. MCP wants those refused, some do support it.
-	AssumePKCE bool
+	AssumePKCE bool `json:"assume_pkce"`
 
 	// Exchange tunes TokenExchange.
-	Exchange Exchange
+	Exchange Exchange `json:"exchange"`
 	// IDP is where IdentityAssertion takes its assertions from.
-	IDP IDP
+	IDP IDP `json:"idp"`
 
 	// DPoP binds tokens to a key and signs each request with it (RFC 9449). Servers
 	// that answer with a bearer token are then refused.
-	DPoP bool
+	DPoP bool `json:"dpop"`
 	// DPoPKey is that key (ECDSA P-256 or P-384, Ed25519, RSA). Default: one is
 	// generated and kept in Store.
-	DPoPKey crypto.Signer
+	DPoPKey crypto.Signer `json:"-"`
 	// Audiences are accepted in the aud claim of JWT access tokens (RFC 9068), besides
 	// the resource itself.
-	Audiences []string
+	Audiences []string `json:"audiences"`
 
 	// Store keeps tokens and registrations. Default: a NewMemoryStore of its own. The
 	// provider does not close it.
-	Store TokenStore
+	Store TokenStore `json:"-"`
+	// TokenFile is the path of a file to keep them in instead; see OpenFileStore.
+	TokenFile string `json:"token_file"`
 	// Timeout bounds everything that one renewal does on the network, and one step of
 	// a login. Default 25 s, a little less than auth.Cache waits.
-	Timeout time.Duration
+	Timeout time.Duration `json:"timeout"`
 	// TLS is used with all servers, cloned; nil is Go's default.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"`
 	// Transport replaces everything below HTTP, and with it the check of the addresses
 	// that are dialled; schemes, redirects and names are still checked. Default: HTTP
 	// transports of its own, with the proxy that the environment names. What goes
 	// through a proxy is resolved there, and cannot be checked here.
-	Transport http.RoundTripper
+	Transport http.RoundTripper `json:"-"`
 	// PrivateNetworks are non-public networks where discovered servers may be.
 	// Configured hosts (targets, Issuer, TokenEndpoint, IDP) may be anywhere.
-	PrivateNetworks []netip.Prefix
+	PrivateNetworks []netip.Prefix `json:"private_networks"`
 
 	// OnFailure is told of failed renewals, also of those that no caller sees because
 	// the old token is still valid. It runs in the goroutine of the renewal, without
 	// locks; Close waits for it. A panic in it is swallowed. May be nil.
-	OnFailure func(req auth.Request, err error)
+	OnFailure func(req auth.Request, err error) `json:"-"`
 }
 
 // Client is an OAuth client. It prints without its secrets.
 type Client struct {
 	// ID is the client's, registered beforehand.
-	ID string
+	ID string `json:"id"`
 	// Secret authenticates it, where it is confidential.
-	Secret auth.Secret
+	Secret auth.Secret `json:"secret"`
 	// PrivateKey authenticates it instead, by private_key_jwt (RFC 7523): ECDSA P-256
 	// or P-384, Ed25519, or RSA of at least 2048 bits.
-	PrivateKey crypto.Signer
+	PrivateKey crypto.Signer `json:"-"`
+	// PrivateKeyPEM is that key as text: PEM of a PKCS #8, SEC 1 or PKCS #1 key.
+	PrivateKeyPEM auth.Secret `json:"private_key_pem"`
 	// KeyID is the "kid" under which the server knows the key; may be empty.
-	KeyID string
+	KeyID string `json:"key_id"`
 	// AuthMethod is how it authenticates: client_secret_basic, client_secret_post,
 	// private_key_jwt or none. Default: what the server's metadata offers and the
 	// fields above allow.
-	AuthMethod string
+	AuthMethod string `json:"auth_method"`
 	// MetadataURL is where the application's client ID metadata document is published.
 	// It is the client's ID with servers that support this, unless ID is set.
-	MetadataURL string
+	MetadataURL string `json:"metadata_url"`
 }
 
 // Registration is what dynamic registration tells the server (RFC 7591).
 type Registration struct {
 	// Disabled forbids dynamic registration.
-	Disabled bool
+	Disabled bool `json:"disabled"`
 	// Name is shown to the person who logs in; default "mcpool".
-	Name string
+	Name string `json:"name"`
 	// URI is the application's home page; may be empty.
-	URI string
+	URI string `json:"uri"`
 }
 
 // Exchange tunes a token exchange.
 type Exchange struct {
 	// SubjectTokenType is the type of the Subject token; default
 	// "urn:ietf:params:oauth:token-type:access_token".
-	SubjectTokenType string
+	SubjectTokenType string `json:"subject_token_type"`
 	// Audience is added to the request where the server wants one besides the resource.
-	Audience string
+	Audience string `json:"audience"`
 }
 
 // IDP is the enterprise's identity provider.
 type IDP struct {
-	// Issuer is whose metadata is fetched; or else TokenEndpoint is used as it is.
-	Issuer, TokenEndpoint string
+	// Issuer is whose metadata is fetched.
+	Issuer string `json:"issuer"`
+	// TokenEndpoint is used as it is where there is no Issuer.
+	TokenEndpoint string `json:"token_endpoint"`
 	// Client is who the application is to the identity provider.
-	Client Client
+	Client Client `json:"client"`
 	// SubjectTokenType is the type of the Subject token; default
 	// "urn:ietf:params:oauth:token-type:id_token".
-	SubjectTokenType string
+	SubjectTokenType string `json:"subject_token_type"`
 }
 
 // String names the grant and the servers.
@@ -224,8 +231,10 @@ func setDefaults(c *Config) error {
 	if c.AnyIssuer && (c.Issuer != "" || c.TokenEndpoint != "") {
 		f.addf("AnyIssuer", "contradicts Issuer and TokenEndpoint: leave it false")
 	}
+	f.privateKey("Client", &c.Client)
 	f.client("Client", c.Client)
 	f.trust(c)
+	f.privateKey("IDP.Client", &c.IDP.Client)
 	if c.Grant == IdentityAssertion {
 		f.idp(c.IDP)
 	}
@@ -266,9 +275,7 @@ func setDefaults(c *Config) error {
 	if c.IDP.SubjectTokenType == "" {
 		c.IDP.SubjectTokenType = oauthex.TokenTypeIDToken
 	}
-	if c.Store == nil {
-		c.Store = NewMemoryStore()
-	}
+	f.store(c)
 	c.Scopes, c.ScopeLimit = slices.Clone(c.Scopes), slices.Clone(c.ScopeLimit)
 	c.Audiences, c.PrivateNetworks = slices.Clone(c.Audiences), slices.Clone(c.PrivateNetworks)
 	return errors.Join(f...)

@@ -1,11 +1,17 @@
 package oauth
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/url"
 	"slices"
 
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
 // How a client authenticates at a token endpoint (RFC 8414 and its registry).
@@ -69,6 +75,58 @@ func (f *faults) client(field string, c Client) {
 		if err != nil || u.Scheme != "https" || u.Host == "" || u.Path == "" || u.Path == "/" || u.User != nil || u.Fragment != "" {
 			f.addf(field+".MetadataURL", "is not an https URL with a path")
 		}
+	}
+}
+
+// privateKey reads PrivateKeyPEM into PrivateKey. Its faults do not show the text.
+func (f *faults) privateKey(field string, c *Client) {
+	if c.PrivateKeyPEM.IsEmpty() {
+		return
+	}
+	if c.PrivateKey != nil {
+		f.addf(field+".PrivateKeyPEM", "and PrivateKey are both set: choose one")
+		return
+	}
+	block, rest := pem.Decode([]byte(c.PrivateKeyPEM.Reveal()))
+	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
+		f.addf(field+".PrivateKeyPEM", "is not one PEM block")
+		return
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		f.addf(field+".PrivateKeyPEM", "is not a private key without a password")
+		return
+	}
+	signer, ok := key.(crypto.Signer)
+	if err != nil || !ok {
+		f.addf(field+".PrivateKeyPEM", "holds no key that can sign")
+		return
+	}
+	c.PrivateKey = signer
+}
+
+// store opens the token file, or makes do without one.
+func (f *faults) store(c *Config) {
+	switch {
+	case c.TokenFile != "" && c.Store != nil:
+		f.addf("TokenFile", "and Store are both set: choose one")
+	case c.TokenFile != "":
+		s, err := OpenFileStore(c.TokenFile)
+		if err != nil {
+			*f = append(*f, &auth.ConfigError{Field: "TokenFile", Problem: "cannot be used", Err: err})
+			return
+		}
+		c.Store = s
+	case c.Store == nil:
+		c.Store = NewMemoryStore()
 	}
 }
 

@@ -16,46 +16,48 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
-// Config says with whose keys to sign, and for which service.
+// Config says with whose keys to sign, and for which service. Package sdk/config
+// reads it from JSON, under the names in the tags. Keys have no place in it: they come
+// from the AWS chain, which knows where to keep them.
 type Config struct {
 	// Service is the name that goes into the signature, such as "bedrock-agentcore",
 	// "execute-api" or "lambda". Required.
-	Service string
+	Service string `json:"service"`
 	// Region goes into the signature; default the AWS configuration's.
-	Region string
+	Region string `json:"region"`
 	// Profile selects one in the shared AWS files; default the environment's choice.
-	Profile string
+	Profile string `json:"profile"`
 
 	// RoleARN is a role to assume with the keys of the chain; empty signs with those
 	// keys themselves, the same for all identities.
-	RoleARN string
+	RoleARN string `json:"role_arn"`
 	// ExternalID is sent along with AssumeRole.
-	ExternalID string
+	ExternalID string `json:"external_id"`
 	// SessionName is the name of the role's sessions in CloudTrail. Default "mcpool",
 	// and "mcpool-" with the identity's ID for identities that have one.
-	SessionName string
+	SessionName string `json:"session_name"`
 	// SessionDuration is how long a session of the role lasts, 15 min to 12 h, as the
 	// role allows. Default 1 h.
-	SessionDuration time.Duration
+	SessionDuration time.Duration `json:"session_duration"`
 	// SessionTags are attributes of the identity that become session tags of the same
 	// name; one that an identity does not have is left out. At most 50.
-	SessionTags []string
+	SessionTags []string `json:"session_tags"`
 	// STSEndpoint replaces the region's endpoint of STS.
-	STSEndpoint string
+	STSEndpoint string `json:"sts_endpoint"`
 
 	// SignedHeaders are further headers to sign when they are present.
-	SignedHeaders []string
+	SignedHeaders []string `json:"signed_headers"`
 	// SignContentSHA256 sends and signs X-Amz-Content-Sha256. Implied for "s3".
-	SignContentSHA256 bool
+	SignContentSHA256 bool `json:"sign_content_sha256"`
 	// SingleEncodedPath signs the path as it is escaped on the wire. The default,
 	// which every service but "s3" expects, is to escape it once more for signing.
-	SingleEncodedPath bool
+	SingleEncodedPath bool `json:"single_encoded_path"`
 	// KeepPath signs paths with "//", "/./" and "/../" in them as they are. The default
 	// resolves those first, for signing only, as every service but "s3" expects.
-	KeepPath bool
+	KeepPath bool `json:"keep_path"`
 
 	// MaxIdentities bounds the sessions that are remembered. Default 10 000.
-	MaxIdentities int
+	MaxIdentities int `json:"max_identities"`
 	// AWS is used instead of the default chain, for programs that have their own; nil
 	// loads it. Profile is then ignored, and so is Region unless it is set.
 	AWS *aws.Config `json:"-"`
