@@ -97,11 +97,10 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 // once makes one attempt on s.
 func once[R any](ctx context.Context, s *conn, o *options, r request[R]) (res R, err error) {
 	c := newCall(ctx, s, o)
+	defer c.end()
 	if !s.enter(c) {
-		c.end()
 		return res, &SessionError{Pool: s.id.pool.cfg.Name, Method: r.method, Gone: true, Err: errSessionClosed}
 	}
-	defer s.leave(c)
 	if s.ability != 0 && !s.modern() {
 		s.alone.Store(c)
 		defer s.alone.Store(nil)

@@ -26,7 +26,7 @@ type conn struct {
 	alone atomic.Pointer[call]  // the call that has an old-era session to itself
 
 	mu     sync.Mutex
-	calls  map[*call]struct{} // guarded by mu; in flight
+	calls  map[*call]struct{} // guarded by mu; in flight, or with a stream that has not ended
 	closed bool               // guarded by mu
 }
 
@@ -92,12 +92,11 @@ func (s *conn) enter(c *call) bool {
 	return true
 }
 
-// leave undoes enter.
-func (s *conn) leave(c *call) {
+// forget undoes enter.
+func (s *conn) forget(c *call) {
 	s.mu.Lock()
 	delete(s.calls, c)
 	s.mu.Unlock()
-	c.end()
 }
 
 // watch marks the session as dead when its connection ends. Over Streamable HTTP

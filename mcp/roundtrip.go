@@ -82,6 +82,9 @@ func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 		if c != nil && resp.StatusCode/100 != 2 {
 			return t.resumeFailed(req, c, resp)
 		}
+		if c != nil {
+			resp.Body = c.keep(resp.Body)
+		}
 		return resp, nil
 	}
 	switch {
@@ -92,7 +95,10 @@ func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	case mediaType(resp) == "application/json":
 		return t.wholeBody(resp)
 	}
-	if c == nil && req.Header.Get("Mcp-Method") == "subscriptions/listen" && t.id.listener != nil {
+	switch {
+	case c != nil:
+		resp.Body = c.keep(resp.Body)
+	case req.Header.Get("Mcp-Method") == "subscriptions/listen" && t.id.listener != nil:
 		resp.Body = t.id.listener.watch(resp.Body)
 	}
 	return resp, nil
