@@ -36,8 +36,14 @@ type fetching[T any] struct {
 	err        error
 }
 
-// get returns the list, fetching it if need be.
+// get returns a copy of the list, fetching it if need be.
 func (l *list[T]) get(ctx context.Context) ([]T, error) {
+	items, err := l.share(ctx)
+	return slices.Clone(items), err
+}
+
+// share is get without the copy: nobody may write to what it returns.
+func (l *list[T]) share(ctx context.Context) ([]T, error) {
 	if ctx == nil {
 		return nil, core.ErrNilContext
 	}
@@ -50,7 +56,7 @@ func (l *list[T]) get(ctx context.Context) ([]T, error) {
 		}
 		l.mu.Unlock()
 		p.counts.listHits.Add(1)
-		return slices.Clone(items), nil
+		return items, nil
 	}
 	p.counts.listMisses.Add(1)
 	if l.running != nil {
@@ -63,7 +69,7 @@ func (l *list[T]) get(ctx context.Context) ([]T, error) {
 	}
 	select {
 	case <-f.done:
-		return slices.Clone(f.items), f.err
+		return f.items, f.err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
 	}

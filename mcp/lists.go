@@ -17,6 +17,7 @@ type lists struct {
 	resources list[*mcp.Resource]
 	templates list[*mcp.ResourceTemplate]
 	schema    schemaWatch
+	names     functionCache
 }
 
 func (c *lists) init(id *identity) {
