@@ -21,6 +21,7 @@ import (
 type request[R any] struct {
 	method string
 	tool   string
+	params *mcp.CallToolParams // if it is a call of one, for Config.CheckArguments
 	send   func(ctx context.Context, s *mcp.ClientSession, token string) (R, error)
 }
 
@@ -51,6 +52,11 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 	ctx, end := p.observeCall(ctx, id, r.method, r.tool)
 	attempts, uncertain := 0, 0
 	defer func() { end(attempts, err) }()
+	if p.cfg.CheckArguments && r.params != nil {
+		if err = p.checkArguments(ctx, id, nil, r.params); err != nil {
+			return res, err
+		}
+	}
 	var w *patience
 	for epoch := uint64(0); ; {
 		l, s, leaseErr := p.lease(ctx, id, o, epoch)

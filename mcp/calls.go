@@ -60,7 +60,7 @@ func callTool(params *mcp.CallToolParams) request[*mcp.CallToolResult] {
 		given = *params
 	}
 	return request[*mcp.CallToolResult]{
-		method: methodCallTool, tool: given.Name,
+		method: methodCallTool, tool: given.Name, params: &given,
 		send: func(ctx context.Context, s *mcp.ClientSession, token string) (*mcp.CallToolResult, error) {
 			own := given // the SDK writes to what it gets
 			own.Meta = cloneMeta(given.Meta, token)

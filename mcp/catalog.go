@@ -98,25 +98,58 @@ func (l *list[T]) run(f *fetching[T]) {
 	if f.err != nil && p.ctx.Err() != nil {
 		f.err = ErrClosed
 	}
+	tell := func() {}
 	l.mu.Lock()
-	old, first := l.items, !l.fetched
-	current := f.generation == l.generation
-	if f.err == nil && current {
-		l.items, l.fetched, l.valid = f.items, true, true
-		l.expires = time.Now().Add(p.cfg.ToolsTTL)
-		if p.cfg.ToolsTTL == never {
-			l.expires = time.Now().Add(100 * 365 * 24 * time.Hour)
-		}
+	if f.err == nil {
+		tell = l.storeLocked(f.items, f.generation)
 	}
 	if l.running == f {
 		l.running = nil
 	}
-	tell := l.changed
 	l.mu.Unlock()
 	close(f.done)
-	if f.err == nil && current && tell != nil {
-		tell(old, f.items, first)
+	tell()
+}
+
+// storeLocked puts a list in place unless it was invalidated since its fetch began,
+// and returns what is to be done without the lock. REQUIRES: l.mu.
+func (l *list[T]) storeLocked(items []T, generation uint64) (tell func()) {
+	if generation != l.generation {
+		return func() {}
 	}
+	old, first := l.items, !l.fetched
+	l.items, l.fetched, l.valid = items, true, true
+	ttl := l.id.pool.cfg.ToolsTTL
+	if ttl == never {
+		ttl = 100 * 365 * 24 * time.Hour
+	}
+	l.expires = time.Now().Add(ttl)
+	if l.changed == nil {
+		return func() {}
+	}
+	return func() { l.changed(old, items, first) }
+}
+
+// mark returns what put has to know of the time before a fetch.
+func (l *list[T]) mark() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.generation
+}
+
+// put puts a list in place that somebody else fetched.
+func (l *list[T]) put(items []T, generation uint64) {
+	l.mu.Lock()
+	tell := l.storeLocked(items, generation)
+	l.mu.Unlock()
+	tell()
+}
+
+// current returns the list if it may be used without asking.
+func (l *list[T]) current() ([]T, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.items, l.valid && time.Now().Before(l.expires)
 }
 
 // invalidate has the next caller fetch anew.

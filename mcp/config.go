@@ -134,6 +134,11 @@ type Config struct {
 	// when lists change. It is opened with the first list, or at once if
 	// OnSchemaChanged is set.
 	NoListener bool
+	// CheckArguments checks the arguments of a call against the tool's input schema
+	// before it is sent; what does not match fails with *ArgumentError. It takes the
+	// list of tools, which is fetched if need be. Tools that are not in the list, or
+	// whose schema cannot be used, are not checked; the latter is logged once.
+	CheckArguments bool
 	// OnSchemaChanged is told when the tools of an identity have changed. It runs
 	// on a goroutine of the pool, without locks, in the order of the changes; it
 	// may call the pool, and a panic in it is logged.

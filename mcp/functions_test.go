@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -214,4 +215,59 @@ func TestResultTextIsWhatAModelCanRead(t *testing.T) {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
+}
+
+func TestASessionGoesThroughAllPagesOfEveryList(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		for i := range 1200 { // more than a page of the SDK's
+			name := fmt.Sprintf("more%04d", i)
+			s.mcp.AddPrompt(&mcp.Prompt{Name: name}, nil)
+			s.mcp.AddResource(&mcp.Resource{Name: name, URI: "test://" + name}, nil)
+			s.mcp.AddResourceTemplate(&mcp.ResourceTemplate{Name: name, URITemplate: "test://" + name + "/{x}"}, nil)
+		}
+		err := s.open(nil).Do(t.Context(), func(ctx context.Context, s *Session) error {
+			seen := make(map[string]int)
+			for v, err := range s.Prompts(ctx) {
+				if err != nil {
+					return err
+				}
+				seen["prompt "+v.Name]++
+			}
+			for v, err := range s.Resources(ctx) {
+				if err != nil {
+					return err
+				}
+				seen["resource "+v.Name]++
+			}
+			for v, err := range s.ResourceTemplates(ctx) {
+				if err != nil {
+					return err
+				}
+				seen["template "+v.Name]++
+			}
+			for what, n := range seen {
+				if n != 1 {
+					t.Errorf("%s came %d times", what, n)
+				}
+			}
+			if len(seen) != 3*1201 {
+				t.Errorf("%d of %d", len(seen), 3*1201)
+			}
+			for range s.Prompts(ctx) {
+				break // must not go on
+			}
+			s.Release()
+			for _, err := range s.Resources(ctx) {
+				if !errors.Is(err, ErrReleased) {
+					t.Errorf("after Release: %v", err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -18,6 +18,7 @@ type lists struct {
 	templates list[*mcp.ResourceTemplate]
 	schema    schemaWatch
 	names     functionCache
+	checks    checkCache
 }
 
 func (c *lists) init(id *identity) {

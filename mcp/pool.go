@@ -48,6 +48,7 @@ type Pool struct {
 	swaps      atomic.Int32
 	tokens     atomic.Uint64
 	counts     counts
+	warned     warned
 	everAlive  atomic.Bool  // some session has worked once
 	downSince  atomic.Int64 // since when none does, on the pool's clock; 0 if they do
 

@@ -156,6 +156,11 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 	ctx, end := s.pool.observeCall(ctx, s.conn.id, r.method, r.tool)
 	attempts := 0
 	defer func() { end(attempts, err) }()
+	if s.pool.cfg.CheckArguments && r.params != nil {
+		if err = s.pool.checkArguments(ctx, s.conn.id, s, r.params); err != nil {
+			return res, err
+		}
+	}
 	w := s.pool.newPatience(ctx)
 	for {
 		attempts++
@@ -229,6 +234,40 @@ func (s *Session) Tools(ctx context.Context) iter.Seq2[*mcp.Tool, error] {
 			return nil, "", err
 		}
 		return res.Tools, res.NextCursor, nil
+	})
+}
+
+// Prompts goes through all prompts, page by page. It ends with the first error.
+func (s *Session) Prompts(ctx context.Context) iter.Seq2[*mcp.Prompt, error] {
+	return pages(func(cursor string) ([]*mcp.Prompt, string, error) {
+		res, err := s.ListPrompts(ctx, &mcp.ListPromptsParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Prompts, res.NextCursor, nil
+	})
+}
+
+// Resources goes through all resources, page by page. It ends with the first error.
+func (s *Session) Resources(ctx context.Context) iter.Seq2[*mcp.Resource, error] {
+	return pages(func(cursor string) ([]*mcp.Resource, string, error) {
+		res, err := s.ListResources(ctx, &mcp.ListResourcesParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.Resources, res.NextCursor, nil
+	})
+}
+
+// ResourceTemplates goes through all resource templates, page by page. It ends with
+// the first error.
+func (s *Session) ResourceTemplates(ctx context.Context) iter.Seq2[*mcp.ResourceTemplate, error] {
+	return pages(func(cursor string) ([]*mcp.ResourceTemplate, string, error) {
+		res, err := s.ListResourceTemplates(ctx, &mcp.ListResourceTemplatesParams{Cursor: cursor})
+		if err != nil {
+			return nil, "", err
+		}
+		return res.ResourceTemplates, res.NextCursor, nil
 	})
 }
 
