@@ -107,10 +107,6 @@ func once[R any](ctx context.Context, s *conn, o *options, r request[R]) (res R,
 	if !s.enter(c) {
 		return res, &SessionError{Pool: s.id.pool.cfg.Name, Method: r.method, Gone: true, Err: errSessionClosed}
 	}
-	if s.ability != 0 && !s.modern() {
-		s.alone.Store(c)
-		defer s.alone.Store(nil)
-	}
 	var written uint64
 	if s.process != nil {
 		written = s.process.written.Load()

@@ -28,6 +28,7 @@ type call struct {
 	handlers    handlers
 	token       string // of its progress; empty without a handler
 
+	over  atomic.Bool // the caller waits no longer
 	wrote atomic.Bool // request headers went to the connection
 	noted atomic.Pointer[error]
 
@@ -148,6 +149,7 @@ func (c *call) progress(p *mcp.ProgressNotificationParams) {
 // end says that the caller waits no longer: no progress is told afterwards. What
 // the call holds is released, at the latest when the streams had their time to end.
 func (c *call) end() {
+	c.over.Store(true)
 	if c.token != "" {
 		c.progressMu.Lock()
 		c.progressOver = true

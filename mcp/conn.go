@@ -20,10 +20,9 @@ type conn struct {
 	version string
 	process *process // nil unless the server is a child
 
-	gone  atomic.Bool           // the server has forgotten the session
-	deaf  atomic.Bool           // the server offers no standing stream
-	dead  atomic.Pointer[error] // why it is of no more use
-	alone atomic.Pointer[call]  // the call that has an old-era session to itself
+	gone atomic.Bool           // the server has forgotten the session
+	deaf atomic.Bool           // the server offers no standing stream
+	dead atomic.Pointer[error] // why it is of no more use
 
 	mu     sync.Mutex
 	calls  map[*call]struct{} // guarded by mu; in flight, or with a stream that has not ended

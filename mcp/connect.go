@@ -97,7 +97,7 @@ func (c *catcher) close() {
 
 // newClient returns the client of one session. Its handlers find the call that is
 // meant through the context (progress by its token), or, on old-era sessions,
-// through the call that has the session to itself.
+// because nobody else's call is on the session.
 func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error]) *mcp.Client {
 	o := &mcp.ClientOptions{
 		Capabilities: &mcp.ClientCapabilities{},
@@ -150,12 +150,21 @@ func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error])
 
 var errNobodyAsked = errors.New("no call on this session takes questions")
 
-// asked returns the call that a server's request belongs to.
+// asked returns the call that a server's request belongs to. Where the context
+// does not say, one caller has the session alone, and all its calls that are not
+// over have the same handlers.
 func (s *conn) asked(ctx context.Context) *call {
 	if c := callOf(ctx); c != nil {
 		return c
 	}
-	return s.alone.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.calls {
+		if !c.over.Load() && c.handlers.abilities() != 0 {
+			return c
+		}
+	}
+	return nil
 }
 
 // progress finds the call of a progress notification by its token, which is
