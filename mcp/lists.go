@@ -99,7 +99,11 @@ func listTools(params *mcp.ListToolsParams) request[*mcp.ListToolsResult] {
 			own = *params
 		}
 		own.Meta = cloneMeta(own.Meta, "")
-		return mcp.CallCustomMethod[*mcp.ListToolsParams, *mcp.ListToolsResult](ctx, s, "tools/list", &own)
+		res, err := mcp.CallCustomMethod[*mcp.ListToolsParams, *mcp.ListToolsResult](ctx, s, "tools/list", &own)
+		if err == nil {
+			res.Tools = usable(ctx, res.Tools)
+		}
+		return res, err
 	}}
 }
 
