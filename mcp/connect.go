@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -66,7 +67,7 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *notices
 		if version != "" && ctx.Err() == nil && mentionsVersion(err) {
 			p.era.forget(version)
 		}
-		return nil, s.explain(ctx, err)
+		return nil, firstRefusal(discovery.Load(), s.explain(ctx, err))
 	}
 	s.version = s.cs.InitializeResult().ProtocolVersion
 	if answer := discovery.Load(); s.modern() || answer != nil && saysOld(*answer) {
@@ -225,6 +226,21 @@ func (s *conn) explain(ctx context.Context, err error) error {
 		return contextError(ctx)
 	}
 	return plain(s.scrub(err))
+}
+
+// firstRefusal says why a handshake failed in two steps. A server that wants
+// credentials before it answers server/discover may not know the initialize that the
+// SDK falls back to: what it makes of that says nothing, and the refusal says what to do.
+func firstRefusal(discovery *error, err error) error {
+	var (
+		refusal *AuthError
+		rpc     *jsonrpc.Error
+		status  *StatusError
+	)
+	if discovery != nil && errors.As(*discovery, &refusal) && (errors.As(err, &rpc) || errors.As(err, &status)) {
+		return refusal
+	}
+	return err
 }
 
 // scrub takes the server's session id out of an error's text.
