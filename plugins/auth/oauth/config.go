@@ -38,6 +38,10 @@ const (
 	// (ID-JAG) and that at the target's authorization server for a token:
 	// enterprise-managed authorization, in MCP's words.
 	IdentityAssertion Grant = "identity_assertion"
+	// JWTBearer hands the identity's Subject, a JWT that was made for the authorization
+	// server, to that server for a token (RFC 7523, 2.1): workload identity federation,
+	// in MCP's words. The JWT is not looked into.
+	JWTBearer Grant = "jwt_bearer"
 )
 
 func (g Grant) interactive() bool { return g == AuthorizationCode || g == DeviceCode }
@@ -219,7 +223,7 @@ func setDefaults(c *Config) error {
 	if c.Grant == "" {
 		c.Grant = AuthorizationCode
 	}
-	grants := []Grant{AuthorizationCode, DeviceCode, ClientCredentials, TokenExchange, IdentityAssertion}
+	grants := []Grant{AuthorizationCode, DeviceCode, ClientCredentials, TokenExchange, IdentityAssertion, JWTBearer}
 	if !slices.Contains(grants, c.Grant) {
 		f.addf("Grant", "= %q is not one of %q", c.Grant, grants)
 	}

@@ -55,6 +55,7 @@ func TestEveryFaultOfAConfigIsReportedAtOnceByItsField(t *testing.T) {
 		{"not a URL", Config{Issuer: "as.example", TokenEndpoint: "://" + fakeSecret}, []string{"Issuer", "TokenEndpoint", "TokenEndpoint"}},
 		{"a login with a token endpoint", Config{TokenEndpoint: asIssuer}, []string{"TokenEndpoint"}},
 		{"a secret for anybody", Config{Grant: ClientCredentials, Client: Client{ID: "x", Secret: secret}}, []string{"Issuer"}},
+		{"a workload's assertion for anybody", Config{Grant: JWTBearer, Client: Client{ID: "x"}}, []string{"Issuer"}},
 		{"a subject token for anybody", Config{Grant: TokenExchange, Client: Client{ID: "x"}}, []string{"Issuer"}},
 		{"anybody, on purpose", Config{Grant: ClientCredentials, Client: Client{ID: "x", Secret: secret}, AnyIssuer: true}, nil},
 		{"anybody and somebody", Config{Issuer: asIssuer, AnyIssuer: true}, []string{"AnyIssuer"}},

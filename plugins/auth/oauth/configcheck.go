@@ -139,7 +139,7 @@ func (f *faults) trust(c *Config) {
 	switch {
 	case !c.Client.Secret.IsEmpty():
 		f.addf("Issuer", where, "Client.Secret")
-	case c.Grant == TokenExchange:
+	case c.Grant == TokenExchange || c.Grant == JWTBearer:
 		f.addf("Issuer", where, "the identity's Subject token")
 	}
 }

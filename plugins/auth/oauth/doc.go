@@ -5,8 +5,8 @@
 // where to go (RFC 9728, then RFC 8414 or OpenID Connect discovery), the client
 // registers itself where it has to (RFC 7591), a person logs in once through
 // [Provider.Login] (authorization code with PKCE, or a device code), and from then
-// on tokens are refreshed. [ClientCredentials], [TokenExchange] and
-// [IdentityAssertion] need nobody. Put an [auth.Cache] in front:
+// on tokens are refreshed. [ClientCredentials], [TokenExchange],
+// [IdentityAssertion] and [JWTBearer] need nobody. Put an [auth.Cache] in front:
 //
 //	provider, err := oauth.New(oauth.Config{ … })
 //	cache, err := auth.NewCache(provider, auth.CacheConfig{})

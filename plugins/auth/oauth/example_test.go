@@ -93,7 +93,7 @@ func ExampleNew_faults() {
 	})
 	fmt.Println(err)
 	// Output:
-	// auth: config: Grant = "password" is not one of ["authorization_code" "device_code" "client_credentials" "token_exchange" "identity_assertion"]
+	// auth: config: Grant = "password" is not one of ["authorization_code" "device_code" "client_credentials" "token_exchange" "identity_assertion" "jwt_bearer"]
 	// auth: config: Issuer is empty, so that a target could name any server and be sent Client.Secret: set Issuer, or AnyIssuer
 }
 

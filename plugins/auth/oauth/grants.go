@@ -32,6 +32,9 @@ func (p *Provider) grant(ctx context.Context, req auth.Request, srv *server, met
 	case TokenExchange:
 		ask.doing = fmt.Sprintf("exchanging the subject token of %v", req.Identity)
 		err = p.exchangeParams(ctx, req, ask.params)
+	case JWTBearer:
+		ask.doing = fmt.Sprintf("handing in the assertion of %v", req.Identity)
+		err = bearerParams(ctx, req, ask.params)
 	case IdentityAssertion:
 		ask.doing = fmt.Sprintf("exchanging the identity assertion of %v", req.Identity)
 		err = p.assertionParams(ctx, req, srv, meta, scopes, ask.params)
@@ -81,6 +84,17 @@ func (p *Provider) exchangeParams(ctx context.Context, req auth.Request, params 
 	if p.cfg.Exchange.Audience != "" {
 		params.Set("audience", p.cfg.Exchange.Audience)
 	}
+	return nil
+}
+
+// bearerParams are those of RFC 7523, 2.1.
+func bearerParams(ctx context.Context, req auth.Request, params url.Values) error {
+	s, err := subject(ctx, req.Identity)
+	if err != nil {
+		return err
+	}
+	params.Set("grant_type", grantJWTBearer)
+	params.Set("assertion", s)
 	return nil
 }
 

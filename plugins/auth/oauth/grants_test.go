@@ -104,6 +104,39 @@ func TestAnIdentityAssertionIsForOneServerAndOneResource(t *testing.T) {
 	mustNotLeak(t, "the error", err, "the-assertion")
 }
 
+func TestAWorkloadsAssertionIsHandedInOnceAsItIs(t *testing.T) {
+	t.Parallel()
+	as := newFakeAS()
+	cfg := as.machine()
+	cfg.Grant, cfg.Client, cfg.Scopes = JWTBearer, Client{ID: "workload"}, []string{"read"}
+	p := newTest(t, cfg)
+	credentials(t, p, proven("alice"))
+	form := as.lastForm()
+	for name, want := range map[string]string{
+		"grant_type": grantJWTBearer, "assertion": fakeSubject + "alice", "resource": fakeResource,
+		"scope": "read", "client_id": "workload",
+	} {
+		if got := form.Get(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if _, err := p.Credentials(t.Context(), requestFor("carol", fakeResource)); !errors.Is(err, auth.ErrUnsupported) {
+		t.Errorf("without a Subject: %v", err)
+	}
+	refused := 0
+	as.handlers["as.example/token"] = func(w http.ResponseWriter, _ *http.Request) {
+		refused++
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"error":"invalid_grant","error_description":"%sbob has expired"}`, fakeSubject)
+	}
+	_, err := p.Credentials(t.Context(), proven("bob"))
+	if !errors.Is(err, auth.ErrCredentialsRejected) || refused != 1 {
+		t.Errorf("refused: %v after %d requests", err, refused)
+	}
+	mustNotLeak(t, "the error", err, fakeSubject)
+}
+
 func TestPrivateKeysOfEveryKindSignWhatTheirPublicKeysVerify(t *testing.T) {
 	t.Parallel()
 	p256, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -139,6 +139,7 @@ func (p *Provider) registrationRequest(meta *metadata, redirect string) registra
 	if !p.cfg.Grant.interactive() {
 		ask.GrantTypes = []string{map[Grant]string{
 			ClientCredentials: "client_credentials", TokenExchange: oauthex.GrantTypeTokenExchange, IdentityAssertion: grantJWTBearer,
+			JWTBearer: grantJWTBearer,
 		}[p.cfg.Grant]}
 		ask.Method = secretMethod(meta.TokenEndpointAuthMethodsSupported)
 		return ask
