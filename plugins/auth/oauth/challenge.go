@@ -91,13 +91,37 @@ func (p *Provider) serverAfter401(ctx context.Context, req auth.Request, ch auth
 	p.mu.Lock()
 	srv, at := st.server, st.at
 	p.mu.Unlock()
-	switch {
-	case srv == nil,
-		a.metadataURL != "" && a.metadataURL != srv.metadataURL,
-		ch.Generation != anonymous && time.Since(at) > rediscoverAfter:
+	if srv == nil || a.metadataURL != "" && a.metadataURL != srv.metadataURL {
 		return p.discover(ctx, req.Target, a)
 	}
-	return srv, nil
+	doubtful, err := p.doubtful(ctx, req, ch, srv, at)
+	if err != nil || !doubtful {
+		return srv, err
+	}
+	if a.metadataURL == "" {
+		a.metadataURL = srv.metadataURL
+	}
+	if found, err := p.discover(ctx, req.Target, a); err == nil {
+		return found, nil
+	}
+	return srv, nil // most tokens are refused because they are old: the known server will do
+}
+
+// doubtful reports whether a target that refuses a token may have gone to another
+// server since its metadata were read: they are old, or older than the token. One
+// look is enough for all tokens of before it.
+func (p *Provider) doubtful(ctx context.Context, req auth.Request, ch auth.Challenge, srv *server, at time.Time) (bool, error) {
+	if ch.Generation == anonymous {
+		return false, nil
+	}
+	if time.Since(at) > rediscoverAfter {
+		return true, nil
+	}
+	rec, err := p.load(ctx, p.key(srv, req))
+	if err != nil {
+		return false, err
+	}
+	return rec.isSent(ch) && !rec.Obtained.Before(at), nil
 }
 
 // stepUp answers a 403 that asks for more scope (RFC 6750, 3.1; MCP's step-up).

@@ -192,6 +192,46 @@ func TestADiscoveryOutlivesTheProcessAndIsCorrectedByA401(t *testing.T) {
 	}
 }
 
+func TestATargetThatMovesToAnotherServerIsFollowedAtOnce(t *testing.T) {
+	t.Parallel()
+	as := newFakeAS()
+	const place = "mcp.example/.well-known/oauth-protected-resource/mcp"
+	as.handlers[place] = document(map[string]any{"resource": fakeResource, "authorization_servers": []string{asIssuer}})
+	as.handlers["other.example/.well-known/openid-configuration"] = document(map[string]any{
+		"issuer": "https://other.example", "token_endpoint": "https://other.example/token",
+	})
+	as.handlers["other.example/token"] = document(map[string]any{"access_token": "access-token-moved", "token_type": "bearer"})
+	p := newTest(t, discovering(as))
+	refuse := func(who auth.Request) {
+		t.Helper()
+		if outcome, err := challenged(t, p, who, "Bearer"); outcome != auth.Retry || err != nil {
+			t.Fatalf("got %v, %v", outcome, err)
+		}
+	}
+	alice, bob := requestFor("alice", fakeResource), requestFor("bob", fakeResource)
+	refuse(alice)
+	credentials(t, p, bob)
+	before := as.requests(place)
+	refuse(alice) // with a token that is younger than the metadata
+	if n := as.requests(place) - before; n != 1 {
+		t.Fatalf("looked %d times, want once", n)
+	}
+	refuse(bob) // with one of before that look
+	if n := as.requests(place) - before; n != 1 {
+		t.Errorf("looked %d times, want once for both", n)
+	}
+	as.handlers[place] = document(map[string]any{"resource": fakeResource, "authorization_servers": []string{"https://other.example"}})
+	refuse(alice)
+	if got := bearer(t, credentials(t, p, alice)); got != "access-token-moved" {
+		t.Errorf("after the move: %q", got)
+	}
+	as.handlers[place] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
+	refuse(bob) // the known server will do
+	if got := bearer(t, credentials(t, p, bob)); got != "access-token-moved" {
+		t.Errorf("without metadata: %q", got)
+	}
+}
+
 func TestOtherRefusalsStand(t *testing.T) {
 	t.Parallel()
 	as := newFakeAS()
