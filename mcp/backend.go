@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/go-mcpool/mcpool/core"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // backend is the core pools behind a Pool: one for the default identity, which is
@@ -214,6 +215,8 @@ func isPermanent(err error) bool {
 	var (
 		status  *StatusError
 		refusal *AuthError
+		refused *transport.RefusedError
+		fault   *transport.ConfigError
 		cert    *x509.UnknownAuthorityError
 		host    x509.HostnameError
 	)
@@ -222,7 +225,8 @@ func isPermanent(err error) bool {
 		return refusal.Status != 0 || refusal.NeedsLogin
 	case errors.As(err, &status):
 		return status.Status < 500 && status.Status != http.StatusRequestTimeout
-	case errors.Is(err, errSuperseded), errors.Is(err, ErrOrigin), errors.As(err, &cert), errors.As(err, &host):
+	case errors.Is(err, errSuperseded), errors.Is(err, ErrOrigin), errors.As(err, &cert), errors.As(err, &host),
+		errors.As(err, &refused), errors.As(err, &fault):
 		return true
 	}
 	return errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)

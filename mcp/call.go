@@ -121,6 +121,9 @@ func once[R any](ctx context.Context, s *conn, o *options, r request[R]) (res R,
 	if s.process != nil && connectionEnded(err) && s.process.written.Load() == written {
 		err = errors.Join(errNotWritten, err) // not a message got through since we began
 	}
+	if s.carrier != nil {
+		err = s.carrier.explain(c, err)
+	}
 	return res, err
 }
 

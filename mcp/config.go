@@ -12,13 +12,15 @@ import (
 
 	"github.com/go-mcpool/mcpool/core"
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // Off turns a feature off where its zero value would mean a default.
 const Off = core.Off
 
 // Config says what a Pool connects to and how it behaves. Exactly one of
-// Endpoint, Command.Path and Transport is required. The zero value of every other
+// Endpoint, Command.Path, Transport and Dialer is required; an Endpoint may come with
+// a Dialer, as what it is to dial. The zero value of every other
 // field means the default its comment gives, Off (-1) means none, and any other
 // negative value is an error. Open copies the Config and returns every fault of it
 // at once.
@@ -42,6 +44,16 @@ type Config struct {
 	// called on a goroutine of the pool, at most MaxOpening times at once, and may
 	// block until its context ends.
 	Transport func(ctx context.Context, d Dial) (mcp.Transport, error)
+
+	// Dialer opens connections that carry whole messages: package transport has the
+	// contract, and it is what transport plugins implement. It is called on
+	// goroutines of the pool, at most MaxOpening times at once, and stays the
+	// caller's. Credential headers of the identity are in Open.Header, and those
+	// of Auth if Endpoint is set; headers of single calls have no way there.
+	Dialer transport.Dialer
+	// MaxMessageBytes bounds one message over Dialer, in either direction.
+	// Default: 16 MiB.
+	MaxMessageBytes int64
 
 	// Auth is where credentials for Endpoint come from. The pool puts an auth.Cache
 	// in front of it and closes it in the end, unless it is an *auth.Cache, which

@@ -88,8 +88,8 @@ func (c Config) withDefaults() (Config, transportKind, *url.URL, error) {
 	if c.Replay > ReplayNever {
 		f.add("Replay", c.Replay, "is not a Replay")
 	}
-	if c.Auth != nil && !kind.http() {
-		f.add("Auth", "set", "has no HTTP requests to go on: give credentials to the command or the transport")
+	if c.Auth != nil && !kind.http() && (c.Dialer == nil || c.Endpoint == "") {
+		f.add("Auth", "set", "has no HTTP requests to go on: give credentials to the command or the transport, or give Dialer an Endpoint")
 	}
 	if c.CredentialHeaders == nil {
 		c.CredentialHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Access-Token"}
@@ -111,7 +111,10 @@ func (c Config) withDefaults() (Config, transportKind, *url.URL, error) {
 // checkTarget finds out what is to be connected to.
 func (c *Config) checkTarget(f *faults) (kind transportKind, endpoint *url.URL) {
 	given, name := 0, "mcp"
-	if c.Endpoint != "" {
+	if c.Dialer != nil {
+		given++
+		kind, name = kindCustom, c.checkDialer(f, name)
+	} else if c.Endpoint != "" {
 		given++
 		if c.SSE {
 			kind = kindSSE
@@ -141,9 +144,9 @@ func (c *Config) checkTarget(f *faults) (kind transportKind, endpoint *url.URL) 
 	}
 	switch {
 	case given == 0:
-		f.add("Endpoint", nil, "is required: give one of Endpoint, Command.Path and Transport")
+		f.add("Endpoint", nil, "is required: give one of Endpoint, Command.Path, Transport and Dialer")
 	case given > 1:
-		f.add("Endpoint", nil, "is not the only target: give one of Endpoint, Command.Path and Transport")
+		f.add("Endpoint", nil, "is not the only target: give one of Endpoint, Command.Path, Transport and Dialer")
 	case c.SSE && kind != kindSSE:
 		f.add("SSE", true, "needs an Endpoint")
 	}

@@ -19,6 +19,8 @@ type conn struct {
 	cs      *mcp.ClientSession
 	version string
 	process *process // nil unless the server is a child
+	carrier *carrier // nil unless Config.Dialer made the connection
+	serial  uint64   // among all of the pool
 
 	gone atomic.Bool           // the server has forgotten the session
 	deaf atomic.Bool           // the server offers no standing stream
@@ -48,6 +50,9 @@ func (s *conn) Close() error {
 		c.fail(&SessionError{Pool: s.id.pool.cfg.Name, Gone: true, MayRun: true, Err: errSessionClosed})
 	}
 	s.kill(errSessionClosed)
+	if s.carrier != nil {
+		return s.carrier.finish(s.cs)
+	}
 	err := s.cs.Close()
 	if s.process != nil {
 		s.process.stop()
@@ -115,6 +120,9 @@ func (s *conn) ended() error {
 	var err error
 	if s.process != nil {
 		err = s.process.failure()
+	}
+	if s.carrier != nil {
+		err = s.carrier.ended()
 	}
 	return &SessionError{Pool: s.id.pool.cfg.Name, Gone: true, Err: err}
 }

@@ -44,7 +44,7 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 // connect makes one session. on is nil for a session of the pool, and else says
 // what a listener wants to hear.
 func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *notices) (_ *conn, err error) {
-	s := &conn{id: id, ability: a, epoch: id.epoch.Load()}
+	s := &conn{id: id, ability: a, epoch: id.epoch.Load(), serial: p.serials.Add(1)}
 	ctx = connContext{ctx, s}
 	version, err := p.era.begin(ctx)
 	if err != nil {

@@ -100,7 +100,7 @@ func (p *Pool) identityFor(o *options) (*identity, error) {
 			id.creds.Store(&creds) // for its next handshake; the call has them anyway
 		}
 		return id, err
-	case creds != nil && !p.cfg.SharedEndpoint && p.kind.http():
+	case creds != nil && !p.cfg.SharedEndpoint && (p.kind.http() || p.cfg.Dialer != nil):
 		return p.identity("h"+p.seal(headerKey(creds)), auth.Identity{}, true, creds)
 	default:
 		return p.def, nil

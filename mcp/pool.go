@@ -47,6 +47,7 @@ type Pool struct {
 	min, max   atomic.Int64
 	swaps      atomic.Int32
 	tokens     atomic.Uint64
+	serials    atomic.Uint64
 	counts     counts
 	warned     warned
 	everAlive  atomic.Bool  // some session has worked once

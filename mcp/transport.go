@@ -27,6 +27,9 @@ func (p *Pool) transport(ctx context.Context, s *conn, stream bool) (mcp.Transpo
 	case kindCommand:
 		return p.startProcess(ctx, s)
 	default:
+		if p.cfg.Dialer != nil {
+			return p.dialTransport(ctx, s)
+		}
 		identity := s.id.auth
 		identity.Attrs = maps.Clone(identity.Attrs)
 		t, err := p.dialCustom(ctx, Dial{Name: p.cfg.Name, Identity: identity})

@@ -118,16 +118,16 @@ func TestDampingNeedsSeveralAnswersToChangeItsMind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		said := ""
+		var said strings.Builder
 		for range c.found {
 			v, err := p.Probe(t.Context(), &target{id: "1"})
 			if err != nil {
 				v.Status = Unknown
 			}
-			said += string("?hdu"[v.Status])
+			said.WriteString(string("?hdu"[v.Status]))
 		}
-		if said != c.said {
-			t.Errorf("%+v: %s became %s, want %s", c.d, c.found, said, c.said)
+		if said.String() != c.said {
+			t.Errorf("%+v: %s became %s, want %s", c.d, c.found, said.String(), c.said)
 		}
 	}
 }

@@ -78,8 +78,11 @@ func (e *CloseError) Unwrap() []error {
 // RefusedError says that there is no connection because somebody said no: another
 // attempt with the same configuration will be refused too.
 type RefusedError struct {
-	// Status is that of HTTP where the refusal came as one, else 0.
+	// Status is that of HTTP where the refusal came as one, else 0. After 401 and
+	// 403 the caller may have other credentials to try.
 	Status int
+	// Header is that of an HTTP answer, for what a refusal of credentials says there.
+	Header http.Header
 	// Problem says what was refused, by whom; it never holds a secret.
 	Problem string
 	// Err is the cause, nil where there is none.
