@@ -50,7 +50,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 		defer cancel()
 	}
 	ctx, end := p.observeCall(ctx, id, r.method, r.tool)
-	attempts, uncertain := 0, 0
+	attempts, uncertain, renewed := 0, 0, false
 	defer func() { end(attempts, err) }()
 	if p.cfg.CheckArguments && r.params != nil {
 		if err = p.checkArguments(ctx, id, nil, r.params); err != nil {
@@ -77,15 +77,23 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 		}
 		f := s.judge(ctx, r.method, err)
 		err = f.err
-		if f.gone {
+		switch {
+		case f.gone:
 			epoch = id.lost(s)
 			l.Discard(err)
-		} else {
+		case f.dated:
+			epoch = id.outdated(s)
+			l.Discard(nil)
+		default:
 			l.Release()
 		}
 		if f.mayRun {
 			uncertain++
 		}
+		if f.dated && renewed {
+			return res, err // and that session had just listed the tools
+		}
+		renewed = renewed || f.dated
 		if f.final || ctx.Err() != nil || uncertain > maxUncertain || !p.mayRepeat(ctx, id, o, r.method, r.tool, f) {
 			return res, err
 		}
@@ -93,7 +101,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 			w = p.newPatience(ctx)
 		}
 		// The first session that turns out to be gone says nothing about the next.
-		if (!f.gone || attempts > 1) && !w.wait() {
+		if (!f.gone && !f.dated || attempts > 1) && !w.wait() {
 			return res, err
 		}
 		p.counts.replays.Add(1)
@@ -134,6 +142,7 @@ type finding struct {
 	err    error // for the caller
 	gone   bool  // the session is of no more use
 	mayRun bool
+	dated  bool // the session knows the tools as they were, so it was refused
 	final  bool // it was answered, or is not worth another try
 }
 
@@ -176,6 +185,9 @@ func (s *conn) judge(ctx context.Context, method string, err error) finding {
 	case errors.As(err, &rpc) && rpc.Code != codeRejected:
 		if isSessionNotFound(rpc) {
 			return lost(false, rpc)
+		}
+		if rpc.Code == mcp.CodeHeaderMismatch && s.sharedByNature() {
+			return finding{err: err, dated: true}
 		}
 		return finding{err: err, final: true}
 	case errors.Is(err, errNotWritten) && connectionEnded(err):
@@ -242,6 +254,16 @@ func (id *identity) lost(s *conn) uint64 {
 	p.counts.losses.Add(1)
 	p.cfg.Logger.Warn("mcpool: session gone, opening others", "pool", p.cfg.Name, "identity", id.label)
 	p.backend.Load().evict(id)
+	return s.epoch + 1
+}
+
+// outdated retires a session, and those that are not younger, because the server's
+// tools have changed since they listed them: which arguments go into headers is
+// known from the list. It returns the epoch from which on sessions know better.
+func (id *identity) outdated(s *conn) uint64 {
+	if id.epoch.CompareAndSwap(s.epoch, s.epoch+1) {
+		id.pool.backend.Load().evict(id)
+	}
 	return s.epoch + 1
 }
 

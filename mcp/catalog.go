@@ -17,7 +17,7 @@ type list[T any] struct {
 	// Immutable after init.
 	id      *identity
 	fetch   func(ctx context.Context) ([]T, error)
-	changed func(old, now []T, first bool) // told of every fetch; nil for nobody
+	changed func(now []T) (tell func()) // is told of every fetch before those who wait for it; nil for nobody
 
 	mu         sync.Mutex
 	items      []T       // guarded by mu
@@ -98,36 +98,33 @@ func (l *list[T]) run(f *fetching[T]) {
 	if f.err != nil && p.ctx.Err() != nil {
 		f.err = ErrClosed
 	}
-	tell := func() {}
 	l.mu.Lock()
-	if f.err == nil {
-		tell = l.storeLocked(f.items, f.generation)
-	}
+	stored := f.err == nil && l.storeLocked(f.items, f.generation)
 	if l.running == f {
 		l.running = nil
 	}
 	l.mu.Unlock()
+	tell := func() {}
+	if stored && l.changed != nil {
+		tell = l.changed(f.items)
+	}
 	close(f.done)
 	tell()
 }
 
-// storeLocked puts a list in place unless it was invalidated since its fetch began,
-// and returns what is to be done without the lock. REQUIRES: l.mu.
-func (l *list[T]) storeLocked(items []T, generation uint64) (tell func()) {
+// storeLocked puts a list in place and returns true, unless it was invalidated
+// since its fetch began. REQUIRES: l.mu.
+func (l *list[T]) storeLocked(items []T, generation uint64) bool {
 	if generation != l.generation {
-		return func() {}
+		return false
 	}
-	old, first := l.items, !l.fetched
 	l.items, l.fetched, l.valid = items, true, true
 	ttl := l.id.pool.cfg.ToolsTTL
 	if ttl == never {
 		ttl = 100 * 365 * 24 * time.Hour
 	}
 	l.expires = time.Now().Add(ttl)
-	if l.changed == nil {
-		return func() {}
-	}
-	return func() { l.changed(old, items, first) }
+	return true
 }
 
 // mark returns what put has to know of the time before a fetch.
@@ -140,9 +137,11 @@ func (l *list[T]) mark() uint64 {
 // put puts a list in place that somebody else fetched.
 func (l *list[T]) put(items []T, generation uint64) {
 	l.mu.Lock()
-	tell := l.storeLocked(items, generation)
+	stored := l.storeLocked(items, generation)
 	l.mu.Unlock()
-	tell()
+	if stored && l.changed != nil {
+		l.changed(items)()
+	}
 }
 
 // current returns the list if it may be used without asking.

@@ -221,22 +221,26 @@ func (c *lists) harmless(ctx context.Context, name string) bool {
 }
 
 // toolsFetched looks for changes in what was fetched. Sessions over HTTP from
-// 2026-07-28 on know the tools themselves, so they are replaced.
-func (c *lists) toolsFetched(old, now []*mcp.Tool, first bool) {
-	change, ok := c.schema.compare(old, now, first)
+// 2026-07-28 on know the tools themselves, so they are replaced, and that before
+// anybody learns of a tool that they do not know. It returns what has time until
+// after that.
+func (c *lists) toolsFetched(now []*mcp.Tool) (tell func()) {
+	change, ok := c.schema.compare(now)
 	if !ok {
-		return
+		return func() {}
 	}
 	p := c.id.pool
 	if b := p.backend.Load(); b.modern {
 		b.evict(c.id)
 	}
 	p.counts.schemaChanges.Add(1)
-	change.Pool, change.Identity = p.cfg.Name, c.id.label
-	p.cfg.Logger.Info("mcpool: tools changed", "pool", p.cfg.Name, "identity", c.id.label,
-		"added", len(change.Added), "removed", len(change.Removed), "changed", len(change.Changed))
-	if hook := p.cfg.OnSchemaChanged; hook != nil {
-		p.guard("OnSchemaChanged", func() { hook(change) })
+	return func() {
+		change.Pool, change.Identity = p.cfg.Name, c.id.label
+		p.cfg.Logger.Info("mcpool: tools changed", "pool", p.cfg.Name, "identity", c.id.label,
+			"added", len(change.Added), "removed", len(change.Removed), "changed", len(change.Changed))
+		if hook := p.cfg.OnSchemaChanged; hook != nil {
+			p.guard("OnSchemaChanged", func() { hook(change) })
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ type schemaWatch struct {
 }
 
 // compare tells what changed since the last call, if anything did.
-func (w *schemaWatch) compare(_, now []*mcp.Tool, _ bool) (c SchemaChange, changed bool) {
+func (w *schemaWatch) compare(now []*mcp.Tool) (c SchemaChange, changed bool) {
 	hash, sums := SchemaHash(now), toolSums(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()

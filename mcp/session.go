@@ -173,7 +173,10 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 		if f.gone {
 			s.conn.id.lost(s.conn)
 		}
-		if f.gone || f.final || f.mayRun || o.replay == ReplayNever || !w.wait() {
+		if f.dated {
+			s.conn.id.outdated(s.conn)
+		}
+		if f.gone || f.dated || f.final || f.mayRun || o.replay == ReplayNever || !w.wait() {
 			return res, err
 		}
 	}
