@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -20,14 +21,18 @@ func TestMain(m *testing.M) {
 
 func TestTheQuickStartHolds(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), &out, options{json: true, each: 200 * time.Millisecond}); err != nil {
-		t.Fatal(err)
-	}
+	failed := run(t.Context(), &out, options{json: true, each: 200 * time.Millisecond})
 	var r report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v (%v)", err, failed)
 	}
-	if !r.OK || r.Restart.Failed != 0 || r.Identities.Crossed != 0 || r.Restart.Calls == 0 || r.Identities.Calls != 640 {
+	// So short a measurement beside other tests says nothing about speed.
+	problems := slices.DeleteFunc(r.Problems, func(p string) bool { return p == slower })
+	if len(problems) > 0 || failed != nil && len(r.Problems) == 0 {
+		t.Errorf("%v", failed)
+	}
+	if r.Restart.Failed != 0 || r.Identities.Crossed != 0 || r.Restart.Calls == 0 || r.Identities.Calls != 640 ||
+		!r.Header || !r.Affinity || !r.Schema {
 		t.Errorf("got %s", out.Bytes())
 	}
 }
