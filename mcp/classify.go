@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // What an answer to a POST means, by status, by whether a session id was sent, and
@@ -22,6 +23,8 @@ import (
 //	404, 410 with a session id, any body     the session is gone, the call did not run
 //	         (over SSE the URL has it)
 //	400 with a session id, about the session the same (TypeScript servers)
+//	400 to a call, about the protocol        the same: the endpoint speaks another
+//	         version, or a missing session   version now than when the session began
 //	401, 403                                 *AuthError
 //	429, 503                                 *ThrottledError, with Retry-After
 //	anything else with a JSON-RPC error      that error
@@ -43,6 +46,10 @@ func (t *chain) refused(req *http.Request, resp *http.Response) (*http.Response,
 			session.gone.Store(true)
 		}
 		return nil, &SessionError{Pool: t.id.pool.cfg.Name, Gone: true, Err: &StatusError{Status: status}}
+	case callOf(req.Context()) != nil && status == http.StatusBadRequest && (otherEra(rpc, body) || sessionWords.Match(body)):
+		session := connOf(req.Context())
+		t.id.pool.era.forget(session.version) // so that the next one asks again
+		return nil, &SessionError{Pool: t.id.pool.cfg.Name, Gone: true, Err: errSuperseded}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return nil, &AuthError{Status: status}
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
@@ -79,6 +86,13 @@ func rpcError(body []byte) *jsonrpc.Error {
 var sessionWords = regexp.MustCompile(
 	`(?i)session[ -]?(id)? ?(was |is )?(not found|unknown|expired|invalid|terminated|closed|does not exist)|` +
 		`(no valid|invalid|unknown|missing|expired) session|(server|session) not initialized`)
+
+// versionWords are what servers say to a protocol version that they do not speak.
+var versionWords = regexp.MustCompile(`(?i)(unsupported|invalid|unknown) (mcp[- ])?protocol[- ]version`)
+
+func otherEra(rpc *jsonrpc.Error, body []byte) bool {
+	return rpc != nil && rpc.Code == mcp.CodeUnsupportedProtocolVersion || versionWords.Match(body)
+}
 
 func aboutSession(body []byte) bool {
 	return len(body) == 0 || sessionWords.Match(body) || strings.TrimSpace(string(body)) == "Bad Request"
