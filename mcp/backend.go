@@ -122,7 +122,7 @@ func (b *backend) evict(id *identity) {
 	if id == b.pool.def {
 		b.def.Evict()
 	}
-	for a := range canElicit | canSample + 1 {
+	for _, a := range allAbilities() {
 		b.others.Evict(poolKey{id, a})
 	}
 }

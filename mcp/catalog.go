@@ -184,3 +184,15 @@ func (p *Pool) start(f func()) bool {
 	p.background.Go(f)
 	return true
 }
+
+// startCallback runs f, which is or calls the user's, on a goroutine that Close
+// waits for a while, or returns false if the pool is closed.
+func (p *Pool) startCallback(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.callbacks.Go(f)
+	return true
+}

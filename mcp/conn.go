@@ -21,6 +21,7 @@ type conn struct {
 	process *process // nil unless the server is a child
 	carrier *carrier // nil unless Config.Dialer made the connection
 	serial  uint64   // among all of the pool
+	hears   *hearing // nil unless it is there to hear the server
 
 	gone atomic.Bool           // the server has forgotten the session
 	deaf atomic.Bool           // the server offers no standing stream

@@ -43,8 +43,11 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 
 // connect makes one session. on is nil for a session of the pool, and else says
 // what a listener wants to hear.
-func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *notices) (_ *conn, err error) {
-	s := &conn{id: id, ability: a, epoch: id.epoch.Load(), serial: p.serials.Add(1)}
+func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing) (_ *conn, err error) {
+	s := &conn{id: id, ability: a, epoch: id.epoch.Load(), serial: p.serials.Add(1), hears: on}
+	if on == nil && a&canHear != 0 {
+		s.hears = newHearing(nil)
+	}
 	ctx = connContext{ctx, s}
 	version, err := p.era.begin(ctx)
 	if err != nil {
@@ -60,7 +63,7 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *notices
 		return nil, err
 	}
 	caught := &catcher{Transport: transport}
-	client := p.newClient(s, on, &discovery)
+	client := p.newClient(s, &discovery)
 	s.cs, err = client.Connect(ctx, caught, &mcp.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		caught.close()
@@ -99,7 +102,7 @@ func (c *catcher) close() {
 // newClient returns the client of one session. Its handlers find the call that is
 // meant through the context (progress by its token), or, on old-era sessions,
 // because nobody else's call is on the session.
-func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error]) *mcp.Client {
+func (p *Pool) newClient(s *conn, discovery *atomic.Pointer[error]) *mcp.Client {
 	o := &mcp.ClientOptions{
 		Capabilities: &mcp.ClientCapabilities{},
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
@@ -123,7 +126,11 @@ func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error])
 			return nil, errNobodyAsked
 		}
 	}
-	if on == nil && p.kind != kindHTTP && !p.cfg.NoListener {
+	var on *notices
+	switch {
+	case s.hears != nil && s.hears.notices != nil:
+		on = s.hears.notices
+	case p.kind != kindHTTP && !p.cfg.NoListener:
 		on = &s.id.notices // the stream is there anyway
 	}
 	if on != nil {
@@ -131,7 +138,17 @@ func (p *Pool) newClient(s *conn, on *notices, discovery *atomic.Pointer[error])
 		o.PromptListChangedHandler = func(context.Context, *mcp.PromptListChangedRequest) { on.prompts() }
 		o.ResourceListChangedHandler = func(context.Context, *mcp.ResourceListChangedRequest) { on.resources() }
 	}
+	if h := s.hears; h != nil {
+		o.ResourceUpdatedHandler = func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) {
+			if r.Params != nil {
+				h.updated(ResourceUpdate{URI: r.Params.URI})
+			}
+		}
+	}
 	client := mcp.NewClient(p.cfg.ClientInfo, o)
+	if s.hears != nil {
+		s.hear(client, s.hears)
+	}
 	budget := p.cfg.ConnectTimeout / 2
 	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {

@@ -31,6 +31,7 @@ type identity struct {
 	lists    lists
 	notices  notices
 	listener *listener // nil without one
+	updates  subscriber
 
 	creds    atomic.Pointer[http.Header] // credential headers for its handshakes
 	epoch    atomic.Uint64               // rises with each loss of its sessions
@@ -55,6 +56,7 @@ func (p *Pool) newIdentity(key string, a auth.Identity, formed bool, creds http.
 		id.creds.Store(&creds)
 	}
 	id.lists.init(id)
+	id.updates = subscriber{id: id, subs: make(map[*Subscription]struct{}), changed: make(chan struct{}, 1)}
 	id.notices = notices{tools: id.lists.toolsChanged, prompts: id.lists.prompts.invalidate, resources: id.lists.resourcesChanged}
 	if !p.cfg.NoListener && p.kind == kindHTTP {
 		id.listener = newListener(id)
@@ -166,7 +168,7 @@ func (p *Pool) dropLocked(id *identity) {
 		id.listener.stop()
 	}
 	if b := p.backend.Load(); b != nil {
-		for a := range canElicit | canSample + 1 {
+		for _, a := range allAbilities() {
 			b.others.Evict(poolKey{id, a})
 		}
 	}
@@ -175,8 +177,11 @@ func (p *Pool) dropLocked(id *identity) {
 // leasedLocked tells whether sessions of id are in use.
 // REQUIRES: p.mu.
 func (p *Pool) leasedLocked(id *identity) bool {
+	if id.updates.inUse() {
+		return true
+	}
 	b := p.backend.Load()
-	for a := range canElicit | canSample + 1 {
+	for _, a := range allAbilities() {
 		if s, ok := b.others.KeyStats(poolKey{id, a}); ok && s.Leased+s.Waiting+s.Opening > 0 {
 			return true
 		}

@@ -2,7 +2,6 @@ package mcpool
 
 import (
 	"context"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -27,9 +26,6 @@ type listener struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	begin  sync.Once
-
-	mu    sync.Mutex
-	ended chan struct{} // guarded by mu; closed when the stream being heard ends
 }
 
 func newListener(id *identity) *listener {
@@ -80,13 +76,10 @@ func (l *listener) run() {
 // use in another.
 func (l *listener) hear(first bool) bool {
 	p := l.id.pool
-	ended := make(chan struct{})
-	l.mu.Lock()
-	l.ended = ended
-	l.mu.Unlock()
+	on := newHearing(&l.id.notices)
 	ctx, cancel := context.WithTimeout(l.ctx, p.cfg.ConnectTimeout)
 	defer cancel()
-	s, err := p.connect(ctx, l.id, 0, &l.id.notices)
+	s, err := p.connect(ctx, l.id, 0, on)
 	if err != nil {
 		return l.ctx.Err() == nil && !isPermanent(err)
 	}
@@ -105,7 +98,7 @@ func (l *listener) hear(first bool) bool {
 	}()
 	select {
 	case <-gone:
-	case <-ended:
+	case <-on.ended:
 	case <-l.ctx.Done():
 	}
 	return true
@@ -122,29 +115,6 @@ func (s *conn) speaks() bool {
 		c.Resources != nil && c.Resources.ListChanged
 }
 
-// watch has the listener told when the body of its stream ends. From 2026-07-28 on
-// nobody else would notice.
-func (l *listener) watch(body io.ReadCloser) io.ReadCloser {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return &watchedBody{ReadCloser: body, ended: l.ended}
-}
-
-// watchedBody closes ended with the first error of a Read, io.EOF included.
-type watchedBody struct {
-	io.ReadCloser
-	once  sync.Once
-	ended chan struct{}
-}
-
-func (b *watchedBody) Read(buf []byte) (int, error) {
-	n, err := b.ReadCloser.Read(buf)
-	if err != nil && b.ended != nil {
-		b.once.Do(func() { close(b.ended) })
-	}
-	return n, err //nolint:wrapcheck // a reader returns io.EOF as it is
-}
-
 // gotStream notes what came of asking for the standing stream.
 func (s *conn) gotStream(req *http.Request, resp *http.Response) {
 	switch {
@@ -152,5 +122,7 @@ func (s *conn) gotStream(req *http.Request, resp *http.Response) {
 		s.gone.Store(true)
 	case resp.StatusCode/100 != 2 || mediaType(resp) != "text/event-stream":
 		s.deaf.Store(true)
+	case s.hears != nil:
+		s.hears.gotStream(req)
 	}
 }

@@ -48,6 +48,7 @@ type handlers struct {
 	progress ProgressFunc
 	elicit   ElicitFunc
 	sample   SampleFunc
+	update   UpdateFunc
 }
 
 // WithHeader adds an HTTP header to every request that is made for this call, and
@@ -145,6 +146,14 @@ func WithSampling(f SampleFunc) Option {
 	return func(o *options) { o.handlers.sample = f }
 }
 
+// WithResourceUpdates is for Acquire and Do: f is told when a resource changes that
+// Session.Subscribe was called for. Sessions for it are kept apart, because over
+// HTTP up to 2025-11-25 they need a stream that others do without. f runs on a
+// goroutine of the session, never after the lease has ended, and should not block.
+func WithResourceUpdates(f UpdateFunc) Option {
+	return func(o *options) { o.handlers.update = f }
+}
+
 // collect applies opts over the defaults.
 func (p *Pool) collect(opts []Option) (options, error) {
 	o := options{replay: p.cfg.Replay, timeout: p.cfg.CallTimeout}
@@ -166,7 +175,19 @@ type ability uint8
 const (
 	canElicit ability = 1 << iota
 	canSample
+	canHear // it does not tell that: it asks for the stream that updates come on
+
+	abilities = iota // how many there are
 )
+
+// allAbilities goes through every set of abilities.
+func allAbilities() []ability {
+	list := make([]ability, 0, 1<<abilities)
+	for a := range ability(1 << abilities) {
+		list = append(list, a)
+	}
+	return list
+}
 
 func (h handlers) abilities() (a ability) {
 	if h.elicit != nil {
@@ -174,6 +195,9 @@ func (h handlers) abilities() (a ability) {
 	}
 	if h.sample != nil {
 		a |= canSample
+	}
+	if h.update != nil {
+		a |= canHear
 	}
 	return a
 }

@@ -63,6 +63,14 @@ func newChain(id *identity) (*chain, error) {
 // the SDK would end the session over some of them; a GET gets its response as it
 // is, because there it is the other way round.
 func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.roundTrip(req)
+	if l := listenOf(req); l != nil {
+		return l.answeredBy(resp, err)
+	}
+	return resp, err
+}
+
+func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 	if originOf(req.URL) != t.origin {
 		closeBody(req)
 		return nil, ErrOrigin
@@ -95,11 +103,8 @@ func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	case mediaType(resp) == "application/json":
 		return t.wholeBody(resp)
 	}
-	switch {
-	case c != nil:
+	if c != nil {
 		resp.Body = c.keep(resp.Body)
-	case req.Header.Get("Mcp-Method") == "subscriptions/listen" && t.id.listener != nil:
-		resp.Body = t.id.listener.watch(resp.Body)
 	}
 	return resp, nil
 }

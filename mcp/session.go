@@ -11,10 +11,10 @@ import (
 )
 
 // Session is a session on lease: the caller has it until Release or Discard. It
-// has the methods of mcp.ClientSession but for Close, Wait and the resource
-// subscriptions; they return ErrReleased after the lease has ended. Calls on it
-// are repeated only where nothing was sent and the session is still there. Its
-// methods may be called from several goroutines at once.
+// has the methods of mcp.ClientSession but for Close and Wait; they return
+// ErrReleased after the lease has ended. Calls on it are repeated only where nothing
+// was sent and the session is still there. Its methods may be called from several
+// goroutines at once.
 type Session struct {
 	// Immutable after creation.
 	pool  *Pool
@@ -24,6 +24,7 @@ type Session struct {
 
 	over    atomic.Bool
 	tainted atomic.Bool // the server was told something that outlives the lease
+	updates sessionUpdates
 }
 
 func newSession(p *Pool, s *conn, o options, l *core.Lease[*conn]) *Session {
@@ -115,6 +116,7 @@ func (s *Session) Release() {
 	if s.over.Swap(true) || s.lease == nil {
 		return
 	}
+	s.endUpdates()
 	switch err := s.conn.fault(); {
 	case err != nil:
 		s.lease.Discard(err)
@@ -128,6 +130,7 @@ func (s *Session) Release() {
 // Discard gives the session back to be closed, because it is of no more use.
 func (s *Session) Discard() {
 	if !s.over.Swap(true) && s.lease != nil {
+		s.endUpdates()
 		s.lease.Discard(nil)
 	}
 }

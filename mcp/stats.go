@@ -11,6 +11,8 @@ import (
 type counts struct {
 	calls, callErrors, replays, losses, throttled, schemaChanges, listenerReopens atomic.Uint64
 	listHits, listMisses, listFetches, listWaiters                                atomic.Uint64
+
+	subscriptions atomic.Int64
 }
 
 // Stats is what a pool is doing and has done. Counters never go backwards.
@@ -40,7 +42,8 @@ type Stats struct {
 	SchemaChanges uint64
 	SchemaHash    string // of the default identity's tools, empty before the first list
 
-	ListenerReopens uint64
+	Subscriptions   int    // to resources, by Pool.Subscribe, open now
+	ListenerReopens uint64 // of sessions that hear of lists or resources
 }
 
 // Stats returns the counts of now.
@@ -65,7 +68,7 @@ func (p *Pool) Stats() Stats {
 		Throttled: c.throttled.Load(), Losses: c.losses.Load(),
 		ListHits: c.listHits.Load(), ListMisses: c.listMisses.Load(), ListFetches: c.listFetches.Load(), ListWaiters: c.listWaiters.Load(),
 		SchemaChanges: c.schemaChanges.Load(), SchemaHash: p.def.lists.schema.current(),
-		ListenerReopens: c.listenerReopens.Load(),
+		Subscriptions: int(c.subscriptions.Load()), ListenerReopens: c.listenerReopens.Load(),
 	}
 }
 
@@ -92,7 +95,7 @@ func (p *Pool) Snapshot() []SessionInfo {
 	}
 	for k := range b.others.All() {
 		for _, r := range b.others.Snapshot(k) {
-			infos = append(infos, SessionInfo{ResourceInfo: r, Identity: k.id.label, Interactive: k.ability != 0, Protocol: protocol})
+			infos = append(infos, SessionInfo{ResourceInfo: r, Identity: k.id.label, Interactive: k.ability&(canElicit|canSample) != 0, Protocol: protocol})
 		}
 	}
 	return infos

@@ -1,0 +1,592 @@
+package mcpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// watchedServer is a server whose resources can be subscribed to, on loopback, that
+// can be killed and started again at the same address.
+type watchedServer struct {
+	t    *testing.T
+	era  era
+	addr string
+	http *httptest.Server
+	mcp  *mcp.Server
+
+	mu      sync.Mutex
+	subs    map[string]int // by URI: subscribed less unsubscribed
+	headers []http.Header
+	methods map[string]int
+}
+
+func newWatched(t *testing.T, e era) *watchedServer {
+	t.Helper()
+	s := &watchedServer{t: t, era: e, subs: make(map[string]int), methods: make(map[string]int)}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *watchedServer) start() {
+	s.t.Helper()
+	addr := s.addr
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	var l net.Listener
+	poll(s.t, "listen on "+addr, func() bool {
+		var err error
+		l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+		return err == nil
+	})
+	s.addr = l.Addr().String()
+	s.mu.Lock()
+	s.subs = make(map[string]int)
+	s.mcp = watchable(s.note)
+	s.mu.Unlock()
+	m := s.mcp
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return m },
+		&mcp.StreamableHTTPOptions{Stateless: s.era == modernEra})
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.headers = append(s.headers, r.Header.Clone())
+		s.methods[r.Method+" "+r.Header.Get("Mcp-Method")]++
+		s.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	_ = s.http.Listener.Close()
+	s.http.Listener = l
+	s.http.Start()
+}
+
+// watchable returns a server with resources to subscribe to.
+func watchable(note func(uri string, by int)) *mcp.Server {
+	m := mcp.NewServer(&mcp.Implementation{Name: "watched", Version: "1"}, &mcp.ServerOptions{
+		SubscribeHandler: func(_ context.Context, r *mcp.SubscribeRequest) error {
+			if r.Params.URI == "test://secret" {
+				return &jsonrpc.Error{Code: -32002, Message: "not for you"}
+			}
+			note(r.Params.URI, 1)
+			return nil
+		},
+		UnsubscribeHandler: func(_ context.Context, r *mcp.UnsubscribeRequest) error {
+			note(r.Params.URI, -1)
+			return nil
+		},
+	})
+	for _, name := range []string{"a", "b"} {
+		m.AddResource(&mcp.Resource{Name: name, URI: "test://" + name}, func(context.Context, *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+			return &mcp.ReadResourceResult{}, nil
+		})
+	}
+	return m
+}
+
+func (s *watchedServer) kill() {
+	if s.http == nil {
+		return
+	}
+	_ = s.http.Listener.Close()
+	s.http.CloseClientConnections()
+	for session := range s.mcp.Sessions() {
+		_ = session.Close()
+	}
+	s.http.CloseClientConnections()
+	s.http.Close()
+	s.http = nil
+}
+
+func (s *watchedServer) note(uri string, by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subs[uri] += by
+}
+
+func (s *watchedServer) subscribed(uri string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subs[uri]
+}
+
+func (s *watchedServer) asked(what string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.methods[what]
+}
+
+func (s *watchedServer) changed(uri string) {
+	s.t.Helper()
+	if err := s.mcp.ResourceUpdated(context.Background(), &mcp.ResourceUpdatedNotificationParams{URI: uri}); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *watchedServer) open(change func(*Config)) *Pool {
+	s.t.Helper()
+	cfg := Config{Endpoint: "http://" + s.addr + "/", Min: 1}
+	if change != nil {
+		change(&cfg)
+	}
+	return openPool(s.t, cfg)
+}
+
+// told collects updates.
+type told chan ResourceUpdate
+
+func (c told) hear(_ context.Context, u ResourceUpdate) { c <- u }
+
+func (c told) next(t *testing.T) ResourceUpdate {
+	t.Helper()
+	select {
+	case u := <-c:
+		return u
+	case <-t.Context().Done():
+	case <-time.After(20 * time.Second):
+		t.Error("told nothing")
+	}
+	return ResourceUpdate{}
+}
+
+func subscribe(t *testing.T, p *Pool, uri string, opts ...Option) (*Subscription, told) {
+	t.Helper()
+	c := make(told, 100)
+	sub, err := p.Subscribe(t.Context(), uri, c.hear, opts...)
+	if err != nil {
+		t.Fatalf("Subscribe: %v", err)
+	}
+	return sub, c
+}
+
+func TestWhoSubscribedIsToldFromThenOn(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		subA, a := subscribe(t, p, "test://a")
+		s.changed("test://a") // at once: Subscribe has returned
+		if u := a.next(t); u != (ResourceUpdate{URI: "test://a"}) {
+			t.Errorf("told %+v", u)
+		}
+		_, b := subscribe(t, p, "test://b")
+		_, again := subscribe(t, p, "test://a")
+		s.changed("test://b")
+		if u := b.next(t); u.URI != "test://b" {
+			t.Errorf("told %+v", u)
+		}
+		s.changed("test://a")
+		if u, v := a.next(t), again.next(t); u.URI != "test://a" || v.URI != "test://a" {
+			t.Errorf("told %+v and %+v", u, v)
+		}
+		if n := s.subscribed("test://a"); n != 1 {
+			t.Errorf("the server was asked %d times for one resource", n)
+		}
+		if n := p.Stats().Subscriptions; n != 3 {
+			t.Errorf("stats: %d subscriptions", n)
+		}
+		// One of two for the same resource goes: the other is still told.
+		subA.Close()
+		subA.Close()
+		s.changed("test://a")
+		if u := again.next(t); u.URI != "test://a" {
+			t.Errorf("told %+v", u)
+		}
+		if len(a) != 0 || len(b) != 0 {
+			t.Errorf("told without reason: %d, %d", len(a), len(b))
+		}
+	})
+}
+
+func TestTheServerIsToldWhenNobodyIsSubscribed(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(func(c *Config) { c.NoListener = true })
+		subA, _ := subscribe(t, p, "test://a")
+		subB, b := subscribe(t, p, "test://b")
+		subA.Close()
+		poll(t, "the server to be told", func() bool { return s.subscribed("test://a") == 0 })
+		s.changed("test://b")
+		if u := b.next(t); u != (ResourceUpdate{URI: "test://b"}) {
+			t.Errorf("the other subscription was told %+v", u)
+		}
+		subB.Close()
+		if e == oldEra {
+			poll(t, "the session to end", func() bool { return s.asked("DELETE ") == 1 })
+		} else {
+			poll(t, "the stream to end", func() bool { return s.subscribed("test://b") == 0 })
+		}
+		if n := p.Stats().Subscriptions; n != 0 {
+			t.Errorf("stats: %d subscriptions", n)
+		}
+		_, b = subscribe(t, p, "test://b") // and anew
+		s.changed("test://b")
+		b.next(t)
+	})
+}
+
+func TestASubscriptionOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		_, a := subscribe(t, p, "test://a")
+		_, b := subscribe(t, p, "test://b")
+		for range 2 {
+			s.kill()
+			s.start()
+			for c, uri := range map[*told]string{&a: "test://a", &b: "test://b"} {
+				if u := c.next(t); u != (ResourceUpdate{URI: uri, Missed: true}) {
+					t.Errorf("after the restart told %+v", u)
+				}
+				s.changed(uri)
+				// A second session may have been needed, and then more was missed.
+				for u := c.next(t); u.Missed; u = c.next(t) {
+					s.changed(uri)
+				}
+			}
+		}
+		if p.Stats().ListenerReopens == 0 {
+			t.Error("stats know of no reopening")
+		}
+	})
+}
+
+func TestAStreamThatBreaksIsMissedAndOpenedAgain(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		_, a := subscribe(t, p, "test://a")
+		s.http.CloseClientConnections() // the sessions stay
+		if u := a.next(t); !u.Missed {
+			t.Errorf("told %+v", u)
+		}
+		s.changed("test://a")
+		for u := a.next(t); u.Missed; u = a.next(t) {
+			s.changed("test://a")
+		}
+	})
+}
+
+func TestAServerWithoutSubscriptionsSaysSo(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		p := newServer(t, e).open(nil)
+		_, err := p.Subscribe(t.Context(), "test://r", func(context.Context, ResourceUpdate) {})
+		if !errors.Is(err, ErrNotOffered) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestARefusalReachesWhoWantedToSubscribe(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		_, a := subscribe(t, p, "test://a")
+		_, err := p.Subscribe(t.Context(), "test://secret", func(context.Context, ResourceUpdate) { t.Error("told") })
+		if rpc, ok := errors.AsType[*jsonrpc.Error](err); !ok || rpc.Code != -32002 {
+			t.Errorf("got %v", err)
+		}
+		s.changed("test://a")
+		for u := a.next(t); u.Missed; u = a.next(t) { // it may have cost the session
+			s.changed("test://a")
+		}
+	})
+}
+
+func TestSubscribeDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(func(c *Config) { c.AcquireTimeout = 200 * time.Millisecond })
+		s.kill()
+		ctx, cancel := canceled(t)
+		defer cancel()
+		none := func(context.Context, ResourceUpdate) {}
+		if _, err := p.Subscribe(ctx, "test://a", none); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := p.Subscribe(t.Context(), "test://a", none); err == nil {
+			t.Error("subscribed to a server that is not there")
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := p.Subscribe(t.Context(), "test://a", none); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestSubscribeWantsAResourceAndAFunction(t *testing.T) {
+	t.Parallel()
+	p := openMemory(t, watchable(func(string, int) {}), nil)
+	if _, err := p.Subscribe(t.Context(), "", func(context.Context, ResourceUpdate) {}); err == nil {
+		t.Error("without a resource")
+	}
+	if _, err := p.Subscribe(t.Context(), "x", nil); err == nil {
+		t.Error("without a function")
+	}
+}
+
+func TestSubscriptionsSpeakAsTheirIdentity(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		_, a := subscribe(t, p, "test://a", WithHeader("Authorization", "Bearer alice"))
+		_, b := subscribe(t, p, "test://a", WithHeader("Authorization", "Bearer bob"))
+		if n := s.subscribed("test://a"); n != 2 {
+			t.Errorf("%d subscriptions at the server for two identities", n)
+		}
+		s.changed("test://a")
+		a.next(t)
+		b.next(t)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, who := range []string{"Bearer alice", "Bearer bob"} {
+			if !slices.ContainsFunc(s.headers, func(h http.Header) bool { return h.Get("Authorization") == who }) {
+				t.Errorf("%s never came", who)
+			}
+		}
+	})
+}
+
+func TestAFunctionThatPanicsIsToldAgain(t *testing.T) {
+	t.Parallel()
+	s := newWatched(t, oldEra)
+	p := s.open(nil)
+	c := make(told, 10)
+	if _, err := p.Subscribe(t.Context(), "test://a", func(_ context.Context, u ResourceUpdate) {
+		c <- u
+		panic("on purpose")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s.changed("test://a")
+		c.next(t)
+	}
+}
+
+func TestUpdatesThatComeMeanwhileAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := watchable(func(string, int) {})
+		p, err := Open(t.Context(), Config{Transport: InMemory(m)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = p.Close(t.Context()) }()
+		c := make(told, 1000)
+		sub, err := p.Subscribe(t.Context(), "test://a", func(_ context.Context, u ResourceUpdate) {
+			c <- u
+			time.Sleep(time.Second)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := func() (list []ResourceUpdate) {
+			time.Sleep(5 * time.Minute)
+			for len(c) > 0 {
+				list = append(list, <-c)
+			}
+			return list
+		}
+		for range 5 {
+			_ = m.ResourceUpdated(t.Context(), &mcp.ResourceUpdatedNotificationParams{URI: "test://a"})
+			synctest.Wait()
+		}
+		if list := got(); len(list) != 2 {
+			t.Errorf("5 updates in a row were told %d times, want now and once more", len(list))
+		}
+		for i := range 3 * maxPending {
+			sub.push(ResourceUpdate{URI: fmt.Sprintf("test://a/%d", i)})
+		}
+		if list := got(); len(list) > maxPending+2 || !slices.Contains(list, ResourceUpdate{URI: "test://a", Missed: true}) {
+			t.Errorf("%d updates below one resource were told as %d", 3*maxPending, len(list))
+		}
+		sub.push(ResourceUpdate{URI: "test://a"})
+		synctest.Wait()
+		sub.push(ResourceUpdate{URI: "test://a"})
+		sub.Close()
+		if list := got(); len(list) != 1 {
+			t.Errorf("told %d times, want the one that was under way at Close", len(list))
+		}
+	})
+}
+
+func TestAResourceBelowOneIsToldToWhoSubscribedToThat(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		uri, updated string
+		want         bool
+	}{
+		{"file:///a", "file:///a", true},
+		{"file:///a", "file:///a/b", true},
+		{"file:///a/", "file:///a/b", true},
+		{"file:///a", "file:///ab", false},
+		{"file:///a", "file:///a?x", true},
+		{"file:///a/b", "file:///a", false},
+	} {
+		if got := covers(c.uri, c.updated); got != c.want {
+			t.Errorf("%q covers %q: %v", c.uri, c.updated, got)
+		}
+	}
+}
+
+func TestAnIdentityThatIsSubscribedIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := watchable(func(string, int) {})
+		p, err := Open(t.Context(), Config{Transport: InMemory(m)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = p.Close(t.Context()) }()
+		c := make(told, 10)
+		sub, err := p.Subscribe(t.Context(), "test://a", c.hear, WithIdentity(identityNamed("alice")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		_ = m.ResourceUpdated(t.Context(), &mcp.ResourceUpdatedNotificationParams{URI: "test://a"})
+		synctest.Wait()
+		if len(c) != 1 || p.Stats().Identities != 2 {
+			t.Errorf("after an hour: told %d times, %d identities", len(c), p.Stats().Identities)
+		}
+		sub.Close()
+		time.Sleep(time.Hour)
+		if n := p.Stats().Identities; n != 1 {
+			t.Errorf("%d identities after the subscription ended", n)
+		}
+		n := 0
+		for range m.Sessions() {
+			n++
+		}
+		if n != 2 {
+			t.Errorf("%d sessions at the server, want the 2 of the default identity", n)
+		}
+	})
+}
+
+func TestSubscribingIsConcurrentSafe(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for range 5 {
+					uri := []string{"test://a", "test://b"}[i%2]
+					sub, err := p.Subscribe(t.Context(), uri, func(context.Context, ResourceUpdate) {})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					sub.Close()
+				}
+			})
+		}
+		wg.Wait()
+		_, a := subscribe(t, p, "test://a")
+		s.changed("test://a")
+		a.next(t)
+	})
+}
+
+func TestASessionSubscribesForItsHolder(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newWatched(t, e)
+		p := s.open(nil)
+		c := make(told, 100)
+		lent, err := p.Acquire(t.Context(), WithResourceUpdates(c.hear))
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := &mcp.SubscribeParams{URI: "test://a"}
+		for range 2 { // the second is for nothing
+			if err := lent.Subscribe(t.Context(), params); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.changed("test://a")
+		if u := c.next(t); u != (ResourceUpdate{URI: "test://a"}) {
+			t.Errorf("told %+v", u)
+		}
+		if err := lent.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: "test://a"}); err != nil {
+			t.Error(err)
+		}
+		poll(t, "the server to be told", func() bool { return s.subscribed("test://a") <= 0 })
+		if err := lent.Subscribe(t.Context(), params); err != nil {
+			t.Fatal(err)
+		}
+		discarded := func() uint64 { return p.Stats().Sessions.Closed }
+		before := discarded()
+		lent.Release()
+		if e == oldEra {
+			poll(t, "the session to be closed", func() bool { return discarded() == before+1 })
+		} else {
+			poll(t, "the stream to end", func() bool { return s.subscribed("test://a") == 0 })
+		}
+		s.changed("test://a")
+		if err := lent.Subscribe(t.Context(), params); !errors.Is(err, ErrReleased) {
+			t.Errorf("after Release: %v", err)
+		}
+		if len(c) != 0 {
+			t.Errorf("told %d times after Release", len(c))
+		}
+	})
+}
+
+func TestASessionWithNobodyToTellDoesNotSubscribe(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		p := newWatched(t, e).open(nil)
+		err := p.Do(t.Context(), func(ctx context.Context, s *Session) error {
+			return s.Subscribe(ctx, &mcp.SubscribeParams{URI: "test://a"})
+		})
+		if _, ok := errors.AsType[*OptionError](err); !ok {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestASessionOfAServerInMemorySubscribesByItself(t *testing.T) {
+	t.Parallel()
+	m := watchable(func(string, int) {})
+	p := openMemory(t, m, nil)
+	c := make(told, 100)
+	lent, err := p.Acquire(t.Context(), WithResourceUpdates(c.hear))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lent.Release()
+	if err := lent.Subscribe(t.Context(), &mcp.SubscribeParams{URI: "test://a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.ResourceUpdated(t.Context(), &mcp.ResourceUpdatedNotificationParams{URI: "test://a"}); err != nil {
+		t.Fatal(err)
+	}
+	if u := c.next(t); u.URI != "test://a" {
+		t.Errorf("told %+v", u)
+	}
+	if err := lent.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: "test://a"}); err != nil {
+		t.Error(err)
+	}
+}
