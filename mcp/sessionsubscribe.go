@@ -70,8 +70,9 @@ func (s *Session) reserve(uri string) (known bool, err error) {
 		u.by = make(map[string]*Subscription)
 		u.ctx, u.cancel = context.WithCancel(s.pool.ctx)
 	}
-	_, known = u.by[uri]
-	u.by[uri] = u.by[uri] // there, if only as nil
+	if _, known = u.by[uri]; !known {
+		u.by[uri] = nil
+	}
 	return known, nil
 }
 
