@@ -232,7 +232,7 @@ func streamBroken(err error) bool {
 // lastWords prefers what a child process said to what the SDK says.
 func (s *conn) lastWords(cause error) error {
 	if s.process != nil {
-		if err := s.process.failure(); err != nil {
+		if err := s.process.failure(afterwards); err != nil {
 			return err
 		}
 	}

@@ -120,7 +120,7 @@ func (s *conn) watch() {
 func (s *conn) ended() error {
 	var err error
 	if s.process != nil {
-		err = s.process.failure()
+		err = s.process.failure(afterwards)
 	}
 	if s.carrier != nil {
 		err = s.carrier.ended()

@@ -235,7 +235,11 @@ func (p *Pool) warm(ctx context.Context, s *conn) error {
 // is one.
 func (s *conn) explain(ctx context.Context, err error) error {
 	if s.process != nil && !errors.Is(ctx.Err(), context.Canceled) { // nobody waits for that any more
-		if ended := s.process.failure(); ended != nil {
+		wait := afterwards
+		if ctx.Err() != nil {
+			wait = 200 * time.Millisecond // the time is over because it did not end
+		}
+		if ended := s.process.failure(wait); ended != nil {
 			return ended
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
@@ -112,7 +113,7 @@ func TestEveryRequestCarriesTheCredentialsOfItsIdentity(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
 		s, i := guarded(t, e)
-		p, err := Open(t.Context(), Config{Endpoint: s.url(), Auth: AuthFunc(i.provide), Identity: auth.Identity{ID: "app"}})
+		p, err := Open(t.Context(), Config{Endpoint: s.url(), Auth: AuthFunc(i.provide), Identity: identityNamed("app"), ConnectTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +303,10 @@ func TestNothingCrossesBetweenIdentitiesConcurrentSafe(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
 		s, i := guarded(t, e)
-		p := s.open(func(c *Config) { c.Auth = AuthFunc(i.provide); c.Lazy = true; c.Min = Off })
+		p := s.open(func(c *Config) {
+			c.Auth, c.Lazy, c.Min = AuthFunc(i.provide), true, Off
+			c.CircuitMin, c.CircuitMax = 10*time.Millisecond, 100*time.Millisecond // bob comes back soon
+		})
 		guard := *s.hook.Load()
 		var evict atomic.Bool
 		s.intercept(func(w http.ResponseWriter, r *http.Request) bool {

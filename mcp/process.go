@@ -51,7 +51,7 @@ func (p *Pool) startProcess(ctx context.Context, s *conn) (mcp.Transport, error)
 		cmd.Env = slices.Concat([]string{}, c.Env)
 	}
 	// What outlives the child and still has its stderr must not keep us waiting.
-	cmd.WaitDelay = 200 * time.Millisecond
+	cmd.WaitDelay = time.Second
 	ownGroup(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -128,11 +128,14 @@ func (p *process) stop() {
 	<-p.ended
 }
 
+// afterwards is how long the end of a process may come after that of its
+// connection, on a machine that is busy.
+const afterwards = 2 * time.Second
+
 // failure describes how the process ended, or is nil if it runs, or ended because
-// we wanted it to. A connection that has just broken may be a little ahead of the
-// process's end.
-func (p *process) failure() error {
-	timer := time.NewTimer(200 * time.Millisecond)
+// we wanted it to. It waits a while for the end.
+func (p *process) failure(wait time.Duration) error {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-p.ended:

@@ -119,9 +119,9 @@ func (s *server) kill() {
 	if server == nil {
 		return
 	}
-	close(stopped)
 	_ = server.Close()
 	<-served
+	close(stopped) // last, so that nothing is answered any more
 	for session := range m.Sessions() {
 		_ = session.Close()
 	}
@@ -229,7 +229,7 @@ func (s *server) poll(what string, f func() bool) { poll(s.t, what, f) }
 
 func poll(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out: %s", what)
@@ -241,7 +241,7 @@ func poll(t *testing.T, what string, f func() bool) {
 // open opens a pool on the server and closes it with the test.
 func (s *server) open(change func(*Config)) *Pool {
 	s.t.Helper()
-	cfg := Config{Endpoint: s.url()}
+	cfg := Config{Endpoint: s.url(), ConnectTimeout: time.Minute} // the machine may be busy
 	if change != nil {
 		change(&cfg)
 	}
@@ -255,7 +255,7 @@ func openPool(t *testing.T, cfg Config) *Pool {
 		t.Fatalf("Open: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		var late *core.CloseError
 		if err := p.Close(ctx); err != nil && !errors.As(err, &late) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
@@ -118,7 +119,7 @@ func TestEveryAttemptIsSignedAnew(t *testing.T) {
 				return false
 			})
 			p, err := Open(t.Context(), Config{
-				Endpoint: s.url(), SSE: e == sseEra, Auth: in.sealer, Identity: identityNamed("app"), Replay: ReplayReadOnly,
+				Endpoint: s.url(), SSE: e == sseEra, Auth: in.sealer, Identity: identityNamed("app"), Replay: ReplayReadOnly, ConnectTimeout: time.Minute,
 			})
 			if err != nil {
 				t.Fatal(err)
