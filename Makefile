@@ -1,15 +1,16 @@
 # Everything CI runs, and each step alone. "make check" runs them all.
 #
-# The modules of go.work are reached by the package pattern "work". Two modules
+# The modules of go.work are reached by the package pattern "work". Three modules
 # stand outside it, so that what they need never enters a user's dependency
-# graph: examples/bench and .ci/tools. They are checked on their own.
+# graph: examples/bench, examples/langchain and .ci/tools. They are checked on
+# their own.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 unexport GOWORK
 
-outside := examples/bench .ci/tools
+outside := examples/bench examples/langchain .ci/tools
 
 # Tools are built once for each version of Go, at the versions that
 # .ci/tools/go.mod pins.

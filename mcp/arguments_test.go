@@ -106,7 +106,7 @@ func TestArgumentsAreCheckedOnEveryRoad(t *testing.T) {
 	bothEras(t, func(t *testing.T, e era) {
 		s := newServer(t, e)
 		runs := strict(s.mcp)
-		p := s.open(func(c *Config) { c.CheckArguments, c.Min, c.Max = true, 1, 1 })
+		p := s.open(func(c *Config) { slow(c); c.CheckArguments, c.Min, c.Max = true, 1, 1 })
 		wrong := func(road string, err error) {
 			t.Helper()
 			if a, ok := errors.AsType[*ArgumentError](err); !ok || a.Path != "/name" {
@@ -153,6 +153,7 @@ func TestAWarmupHookMayCallAToolWhoseArgumentsAreChecked(t *testing.T) {
 		s := newServer(t, e)
 		runs := strict(s.mcp)
 		s.open(func(c *Config) {
+			slow(c)
 			c.CheckArguments, c.Min, c.Max = true, 1, 1
 			c.WarmupHook = func(ctx context.Context, s *Session) error {
 				if _, err := s.CallTool(ctx, callNamed("strict")); err == nil {
@@ -297,7 +298,7 @@ func TestSchemasAreDroppedWithTheListTheyCameWith(t *testing.T) {
 	bothEras(t, func(t *testing.T, e era) {
 		s := newServer(t, e)
 		addTool(s.mcp, "moving", object(`{"a":{"type":"string"}}`))
-		p := s.open(func(c *Config) { c.CheckArguments, c.NoListener = true, true })
+		p := s.open(func(c *Config) { slow(c); c.CheckArguments, c.NoListener = true, true })
 		call := func() error {
 			_, err := p.Call(t.Context(), "moving", map[string]any{"a": 1})
 			return err

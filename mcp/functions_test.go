@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -26,9 +27,14 @@ func object(properties string, required ...string) json.RawMessage {
 	return json.RawMessage(`{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":` + properties + `,"required":` + string(list) + `}`)
 }
 
+// patient is for machines that are busy with other things.
+const patient = time.Minute
+
+func slow(c *Config) { c.ConnectTimeout = patient }
+
 func openMemory(t *testing.T, m *mcp.Server, change func(*Config)) *Pool {
 	t.Helper()
-	cfg := Config{Transport: InMemory(m), Min: 1}
+	cfg := Config{Transport: InMemory(m), Min: 1, ConnectTimeout: patient}
 	if change != nil {
 		change(&cfg)
 	}
@@ -38,7 +44,7 @@ func openMemory(t *testing.T, m *mcp.Server, change func(*Config)) *Pool {
 func TestEveryToolIsAFunctionThatCanBeCalled(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
-		p := newServer(t, e).open(nil)
+		p := newServer(t, e).open(slow)
 		fns, err := p.Functions(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +172,7 @@ func TestFunctionsFollowTheListOfTools(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
 		s := newServer(t, e)
-		p := s.open(func(c *Config) { c.NoListener = true })
+		p := s.open(func(c *Config) { c.NoListener = true; slow(c) })
 		if _, err := p.CallFunction(t.Context(), "later", nil); !errors.Is(err, ErrNoFunction) {
 			t.Fatalf("before it is there: %v", err)
 		}
@@ -181,7 +187,7 @@ func TestFunctionsFollowTheListOfTools(t *testing.T) {
 func TestAFunctionIsCalledAsTheIdentityThatTheOptionsName(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
-		p := newServer(t, e).open(nil)
+		p := newServer(t, e).open(slow)
 		res, err := p.CallFunction(t.Context(), "whoami", nil, WithHeader("Authorization", "Bearer alice"))
 		if got := text(t, res, err); got != "Bearer alice" {
 			t.Errorf("got %q", got)
@@ -227,7 +233,7 @@ func TestASessionGoesThroughAllPagesOfEveryList(t *testing.T) {
 			s.mcp.AddResource(&mcp.Resource{Name: name, URI: "test://" + name}, nil)
 			s.mcp.AddResourceTemplate(&mcp.ResourceTemplate{Name: name, URITemplate: "test://" + name + "/{x}"}, nil)
 		}
-		err := s.open(nil).Do(t.Context(), func(ctx context.Context, s *Session) error {
+		err := s.open(slow).Do(t.Context(), func(ctx context.Context, s *Session) error {
 			seen := make(map[string]int)
 			for v, err := range s.Prompts(ctx) {
 				if err != nil {

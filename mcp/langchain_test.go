@@ -102,7 +102,7 @@ func TestAToolThatIsGoneIsAResultForTheAgent(t *testing.T) {
 	bothEras(t, func(t *testing.T, e era) {
 		s := newServer(t, e)
 		s.offer("gone")
-		list, err := s.open(nil).LangChainTools(t.Context())
+		list, err := s.open(slow).LangChainTools(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestADescriptionSaysWhatToGive(t *testing.T) {
 func TestOptionsOfLangChainToolsAreThoseOfTheirCalls(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
-		list, err := newServer(t, e).open(nil).LangChainTools(t.Context(), WithHeader("Authorization", "Bearer alice"), WithHeader("X-Extra", "1"))
+		list, err := newServer(t, e).open(slow).LangChainTools(t.Context(), WithHeader("Authorization", "Bearer alice"), WithHeader("X-Extra", "1"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,7 +138,7 @@ func (s *watchedServer) changed(uri string) {
 
 func (s *watchedServer) open(change func(*Config)) *Pool {
 	s.t.Helper()
-	cfg := Config{Endpoint: "http://" + s.addr + "/", Min: 1}
+	cfg := Config{Endpoint: "http://" + s.addr + "/", Min: 1, ConnectTimeout: patient}
 	if change != nil {
 		change(&cfg)
 	}
@@ -154,7 +156,7 @@ func (c told) next(t *testing.T) ResourceUpdate {
 	case u := <-c:
 		return u
 	case <-t.Context().Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(patient):
 		t.Error("told nothing")
 	}
 	return ResourceUpdate{}
@@ -284,7 +286,7 @@ func TestAStreamThatBreaksIsMissedAndOpenedAgain(t *testing.T) {
 func TestAServerWithoutSubscriptionsSaysSo(t *testing.T) {
 	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
-		p := newServer(t, e).open(nil)
+		p := newServer(t, e).open(slow)
 		_, err := p.Subscribe(t.Context(), "test://r", func(context.Context, ResourceUpdate) {})
 		if !errors.Is(err, ErrNotOffered) {
 			t.Errorf("got %v", err)
@@ -310,19 +312,37 @@ func TestARefusalReachesWhoWantedToSubscribe(t *testing.T) {
 }
 
 func TestSubscribeDoesNotWaitForEver(t *testing.T) {
-	t.Parallel()
-	bothEras(t, func(t *testing.T, e era) {
-		s := newWatched(t, e)
-		p := s.open(func(c *Config) { c.AcquireTimeout = 200 * time.Millisecond })
-		s.kill()
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		up := InMemory(watchable(func(string, int) {}))
+		p, err := Open(t.Context(), Config{AcquireTimeout: 5 * time.Second, Transport: func(ctx context.Context, d Dial) (mcp.Transport, error) {
+			if down.Load() {
+				return nil, errors.New("nobody there")
+			}
+			return up(ctx, d)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		down.Store(true)
+		none := func(context.Context, ResourceUpdate) {}
 		ctx, cancel := canceled(t)
 		defer cancel()
-		none := func(context.Context, ResourceUpdate) {}
 		if _, err := p.Subscribe(ctx, "test://a", none); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := p.Subscribe(t.Context(), "test://a", none); err == nil {
-			t.Error("subscribed to a server that is not there")
+		began := time.Now()
+		if _, err := p.Subscribe(t.Context(), "test://a", none); err == nil || !strings.Contains(err.Error(), "nobody there") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("waited %v", took)
+		}
+		time.AfterFunc(2*time.Second, func() { down.Store(false) })
+		if sub, err := p.Subscribe(t.Context(), "test://a", none); err != nil {
+			t.Errorf("the server came back in time: %v", err)
+		} else {
+			sub.Close()
 		}
 		if err := p.Close(t.Context()); err != nil {
 			t.Error(err)

@@ -27,10 +27,15 @@ func (r *subscriber) run() {
 		if time.Duration(p.now()-began) > time.Minute {
 			pause = minListenPause
 		}
-		if !r.rest(pause) {
-			continue // to find out whether it goes on
+		longest := maxListenPause
+		if r.waitedFor() {
+			longest = time.Second // as long as a call would pause
 		}
-		pause = min(2*pause, maxListenPause)
+		if pause = min(pause, longest); r.rest(pause) {
+			pause *= 2
+		} else {
+			pause = minListenPause // somebody new may not have as long
+		}
 	}
 }
 
@@ -47,29 +52,28 @@ func (r *subscriber) goesOn() bool {
 	return r.running
 }
 
-// rest waits, and returns false if the wait was cut short because nobody is left.
+// waitedFor tells whether somebody waits for an answer.
+func (r *subscriber) waitedFor() bool {
+	for _, waiting := range r.wanted() {
+		if waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// rest waits, and returns false if the wait was cut short because somebody came or
+// went.
 func (r *subscriber) rest(pause time.Duration) bool {
 	timer := time.NewTimer(time.Duration(float64(pause) * (0.5 + rand.Float64())))
 	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return true
-		case <-r.id.pool.ctx.Done():
-			return false
-		case <-r.changed:
-			if !r.inUse() {
-				return false
-			}
-			r.poke() // for the session to come
-			select {
-			case <-timer.C:
-				return true
-			case <-r.id.pool.ctx.Done():
-				return false
-			}
-		}
+	select {
+	case <-timer.C:
+		return true
+	case <-r.changed:
+	case <-r.id.pool.ctx.Done():
 	}
+	return false
 }
 
 // hold opens a session and keeps it subscribed until it ends or nobody is left. It
