@@ -406,3 +406,18 @@ func BenchmarkCheckArguments(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkCheckOneCall(b *testing.B) {
+	schema, err := compile(object(`{"name":{"type":"string"},"kind":{"enum":["a","b"]},"n":{"type":"integer"},"list":{"type":"array","items":{"type":"object"}}}`, "name"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	args := map[string]any{"name": "ab", "kind": "a", "n": 2, "list": []any{map[string]any{"id": 7}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		plain, _ := plainArguments(args)
+		if err := schema.check("t", plain); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

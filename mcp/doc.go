@@ -51,17 +51,24 @@
 // # Errors
 //
 // What callers branch on, with errors.Is: [ErrClosed], [ErrReleased],
-// [ErrMayHaveRun], [ErrSessionGone], and core.ErrExhausted, core.ErrCircuitOpen
+// [ErrMayHaveRun], [ErrSessionGone], [ErrNotOffered], [ErrNoFunction], and core.ErrExhausted, core.ErrCircuitOpen
 // where no session could be had. With errors.As: [*ThrottledError], [*AuthError],
-// [*StatusError], [*SessionError], [*ProcessError], [*OptionError],
+// [*StatusError], [*SessionError], [*ProcessError], [*OptionError], [*ArgumentError],
 // core.PinLostError, and the SDK's jsonrpc.Error for what the server answered.
 // The error of the caller's context is found where it ended the call. No error
 // holds a credential.
 //
-// # Not here yet
+// # Models and agents
 //
-// Tools as langchaingo's or as function definitions, checking arguments against
-// the input schema, resource subscriptions, and iterators other than Tools. SSE,
-// signing providers, sampling, degraded mode and stale lists are written but have
-// no test of their own.
+// [Pool.Functions] has the tools in the form that the APIs of language models take,
+// and [Pool.CallFunction] is the way back from a model's answer. [Pool.LangChainTools]
+// has them for agents of langchaingo. With [Config.CheckArguments] arguments are
+// checked against the tool's input schema before anything is sent. [ResultText] is
+// what a model can read of a result.
+//
+// # Subscriptions
+//
+// [Pool.Subscribe] tells when a resource changes, for as long as the caller wants,
+// through restarts of the server. [Session.Subscribe] does so for a session on lease,
+// where the resource is state of that session.
 package mcpool

@@ -498,6 +498,7 @@ func ExamplePool_Stats() {
 	_, err = pool.Call(ctx, "count", nil)
 	check(err)
 
+	// snippet:begin stats
 	before := pool.Stats()
 	_, err = pool.Call(ctx, "count", nil)
 	check(err)
@@ -509,6 +510,7 @@ func ExamplePool_Stats() {
 	if waited > 0 {
 		fmt.Println("on average", (now.Sessions.WaitTime-before.Sessions.WaitTime)/time.Duration(waited))
 	}
+	// snippet:end stats
 	// Output: 1 acquired, 0 had to wait, circuit closed
 }
 
