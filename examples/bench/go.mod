@@ -3,12 +3,34 @@ module github.com/go-mcpool/mcpool/examples/bench
 go 1.26
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.47.7
+	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
 	github.com/go-mcpool/mcpool/core v0.0.0
+	github.com/go-mcpool/mcpool/plugins/auth v0.0.0
+	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/jolestar/go-commons-pool/v2 v2.1.2
 )
 
-require golang.org/x/sync v0.1.0 // indirect
+require (
+	github.com/aws/aws-sdk-go-v2/config v1.33.15 // indirect
+	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.7 // indirect
+	github.com/aws/aws-sdk-go-v2/internal/configsources v1.5.10 // indirect
+	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.10 // indirect
+	github.com/aws/aws-sdk-go-v2/internal/v4a v1.5.10 // indirect
+	github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding v1.13.24 // indirect
+	github.com/aws/aws-sdk-go-v2/service/internal/presigned-url v1.14.10 // indirect
+	github.com/aws/aws-sdk-go-v2/service/signin v1.12.3 // indirect
+	github.com/aws/aws-sdk-go-v2/service/sso v1.39.3 // indirect
+	github.com/aws/aws-sdk-go-v2/service/ssooidc v1.44.3 // indirect
+	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
+	github.com/aws/smithy-go v1.28.8 // indirect
+	golang.org/x/sync v0.20.0 // indirect
+)
 
 // Nobody installs this module, so it may look next door.
 replace github.com/go-mcpool/mcpool/core => ../../core
+
+replace github.com/go-mcpool/mcpool/plugins/auth => ../../plugins/auth
+
+replace github.com/go-mcpool/mcpool/sdk => ../../sdk

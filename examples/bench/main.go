@@ -15,6 +15,7 @@ import (
 // suites is the registry: one entry for each file suite_<name>.go.
 var suites = []func() suite{
 	coreSuite,
+	authSuite,
 }
 
 // Many short measurements agree better from run to run than few long ones of

@@ -27,11 +27,17 @@ type sample struct {
 	fairness          float64 // most over fewest operations of a goroutine; 0 where not measured
 	starved           bool    // a goroutine stayed below fairQuota
 	cpus              float64 // processors had on average
+	// values are other figures by name. With some, only what is not zero of the
+	// above was measured.
+	values map[string]float64
 }
 
 // measure opens im and has the goroutines of c work on it for the time d, after
 // a garbage collection and a warm-up on the same goroutines.
 func (c *benchCase) measure(im impl, d time.Duration) (smp sample, err error) {
+	if im.once != nil {
+		return im.once()
+	}
 	fx, err := im.open()
 	if err != nil {
 		return sample{}, err

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 )
 
 // report is the JSON form. It is a contract: others parse it.
@@ -23,6 +25,8 @@ type reportCase struct {
 	Bytes  float64 `json:"bytes_per_op"`
 	// Fairness is null in cases where nobody waits.
 	Fairness *float64 `json:"fairness"`
+	// Values are other figures by name, where a case has some.
+	Values map[string]float64 `json:"values,omitempty"`
 }
 
 func (r *results) report() report {
@@ -38,6 +42,12 @@ func (r *results) report() report {
 		if s.fair {
 			f := round2(median(s.fairness))
 			c.Fairness = &f
+		}
+		for name, xs := range s.values {
+			if c.Values == nil {
+				c.Values = make(map[string]float64)
+			}
+			c.Values[name] = round2(median(xs))
 		}
 		rep.Cases = append(rep.Cases, c)
 	}
@@ -75,6 +85,13 @@ func (t *text) cases(r *results) {
 		s := r.series[i]
 		if c.Case != last {
 			t.printf("\n%s: %s\n", c.Case, s.about)
+		}
+		if c.Values != nil {
+			last = c.Case
+			t.values(c)
+			continue
+		}
+		if c.Case != last {
 			t.printf("  %-18s %10s %5s %10s %7s %9s %5s\n", "", "ns/op", "±", "allocs/op", "B/op", "fairness", "cpus")
 		}
 		last = c.Case
@@ -87,6 +104,15 @@ func (t *text) cases(r *results) {
 	}
 }
 
+// values prints the figures of a case that has its own.
+func (t *text) values(c reportCase) {
+	t.printf("  %-18s", c.Impl)
+	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
+		t.printf("  %s %.6g", name, c.Values[name])
+	}
+	t.printf("\n")
+}
+
 // verdicts prints the comparisons that could be made.
 func (t *text) verdicts(verdicts []verdict) {
 	title := false
@@ -96,7 +122,7 @@ func (t *text) verdicts(verdicts []verdict) {
 		}
 		if !title {
 			t.printf("\nmedians of the ratios in each round, and targets\n")
-			t.printf("  %-10s %-36s %9s %5s %8s %6s\n", "", "", "value", "±", "target", "aim")
+			t.printf("  %-17s %-40s %9s %5s %8s %6s\n", "", "", "value", "±", "target", "aim")
 			title = true
 		}
 		word := ""
@@ -106,7 +132,7 @@ func (t *text) verdicts(verdicts []verdict) {
 		case v.max > 0:
 			word = "ok"
 		}
-		t.printf("  %-10s %-36s %9.3f %4.0f%% %8s %6s  %s\n",
+		t.printf("  %-17s %-40s %9.3f %4.0f%% %8s %6s  %s\n",
 			v.kase, v.label(), v.value, 100*v.spread, atMost(v.max), atMost(v.aim), word)
 	}
 }
@@ -115,5 +141,5 @@ func atMost(x float64) string {
 	if x == 0 {
 		return ""
 	}
-	return fmt.Sprintf("≤ %.3g", x)
+	return fmt.Sprintf("≤ %.4g", x)
 }

@@ -12,6 +12,7 @@ type series struct {
 	kase, about, impl                 string
 	fair                              bool
 	ns, allocs, bytes, fairness, cpus []float64
+	values                            map[string][]float64
 }
 
 func newResults(name string, rounds int, cases []benchCase) *results {
@@ -39,6 +40,12 @@ func (r *results) add(kase, impl string, smp sample) {
 	s.allocs = append(s.allocs, smp.allocs)
 	s.bytes = append(s.bytes, smp.bytes)
 	s.cpus = append(s.cpus, smp.cpus)
+	for name, v := range smp.values {
+		if s.values == nil {
+			s.values = make(map[string][]float64)
+		}
+		s.values[name] = append(s.values[name], v)
+	}
 	if s.fair {
 		s.fairness = append(s.fairness, smp.fairness)
 	}

@@ -27,7 +27,7 @@ func spread(xs []float64) float64 {
 	}
 	s := slices.Sorted(slices.Values(xs))
 	half := (len(s) + 1) / 2
-	return (median(s[len(s)-half:]) - median(s[:half])) / 2 / m
+	return math.Abs((median(s[len(s)-half:]) - median(s[:half])) / 2 / m)
 }
 
 // fairness returns the most operations over the fewest, where none counts as
@@ -44,6 +44,15 @@ func ratios(over, under []float64) []float64 {
 		rs = append(rs, over[i]/under[i])
 	}
 	return rs
+}
+
+// differences subtracts pairwise, round by round.
+func differences(more, less []float64) []float64 {
+	ds := make([]float64, 0, len(more))
+	for i := range min(len(more), len(less)) {
+		ds = append(ds, more[i]-less[i])
+	}
+	return ds
 }
 
 // round2 rounds to two decimals.

@@ -22,7 +22,11 @@ type benchCase struct {
 	goroutines int
 	stepwise   bool // one operation at a time between looks at the stop flag, for operations that wait
 	fair       bool // measure fairness; implies that every goroutine gets fairQuota operations
+	turns      bool // one goroutine, the implementations take short turns; see turns.go
 	impls      []impl
+
+	rounds   int           // at most so many, where one says enough; 0 for no limit
+	duration time.Duration // at least, where operations take long
 }
 
 // An impl takes part in a case. Its open is called anew for every measurement,
@@ -30,6 +34,9 @@ type benchCase struct {
 type impl struct {
 	name string
 	open func() (*fixture, error)
+	// once, in place of open, makes the whole measurement, where that is not a
+	// matter of operations in a row.
+	once func() (sample, error)
 }
 
 // A fixture is an implementation made ready for one measurement.
@@ -99,9 +106,22 @@ func (s *suite) run(rounds int, d time.Duration, progress io.Writer) (*results, 
 	noted := make(map[[2]string]bool)
 	for round := range rounds {
 		for _, c := range s.cases {
+			if c.rounds > 0 && round >= c.rounds {
+				continue
+			}
+			if c.turns {
+				samples, err := c.measureTurns(round, max(d, c.duration))
+				if err != nil {
+					return nil, fmt.Errorf("%s, round %d: %w", c.name, round+1, err)
+				}
+				for i, im := range c.impls {
+					res.add(c.name, im.name, samples[i])
+				}
+				continue
+			}
 			for i := range c.impls {
 				im := c.impls[(round+i)%len(c.impls)]
-				smp, err := c.measure(im, d)
+				smp, err := c.measure(im, max(d, c.duration))
 				if err != nil {
 					return nil, fmt.Errorf("%s, %s, round %d: %w", c.name, im.name, round+1, err)
 				}

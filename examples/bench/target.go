@@ -12,6 +12,10 @@ const (
 	speed metric = iota
 	allocations
 	evenness
+	moreTime        // nanoseconds more than versus
+	moreAllocations // more than versus
+	value           // the figure that valueName names
+	moreValue       // of it more than versus has
 )
 
 // noAllocation is how little per operation counts as nothing: what the runtime
@@ -22,6 +26,7 @@ const noAllocation = 0.01
 type target struct {
 	kase, impl string
 	metric     metric
+	valueName  string
 	// versus names the series that speed is divided by; versusCase is kase unless set.
 	versus, versusCase string
 	// max is the most the ratio or number may be; 0 means that it is only shown.
@@ -45,6 +50,14 @@ func (t target) label() string {
 		return t.impl + ": allocations per operation"
 	case evenness:
 		return t.impl + ": fairness"
+	case moreTime:
+		return t.impl + " − " + t.versus + ": ns"
+	case moreAllocations:
+		return t.impl + " − " + t.versus + ": allocations"
+	case value:
+		return t.impl + ": " + t.valueName
+	case moreValue:
+		return t.impl + " − " + t.versus + ": " + t.valueName
 	default:
 		if t.versusCase != "" {
 			return fmt.Sprintf("%s / %s in %s", t.impl, t.versus, t.versusCase)
@@ -78,7 +91,9 @@ func (r *results) values(t target) []float64 {
 		return s.allocs
 	case evenness:
 		return s.fairness
-	case speed: // a ratio, below
+	case value:
+		return s.values[t.valueName]
+	case speed, moreTime, moreAllocations, moreValue: // with a peer, below
 	}
 	kase := t.kase
 	if t.versusCase != "" {
@@ -87,6 +102,14 @@ func (r *results) values(t target) []float64 {
 	peer := r.find(kase, t.versus)
 	if peer == nil {
 		return nil
+	}
+	switch t.metric { //nolint:exhaustive // the others need no peer
+	case moreTime:
+		return differences(s.ns, peer.ns)
+	case moreAllocations:
+		return differences(s.allocs, peer.allocs)
+	case moreValue:
+		return differences(s.values[t.valueName], peer.values[t.valueName])
 	}
 	return ratios(s.ns, peer.ns)
 }
@@ -103,7 +126,7 @@ func reportCheck(w io.Writer, verdicts []verdict) int {
 		case v.missed:
 			looked++
 			status = 1
-			fmt.Fprintf(w, "check: missed: %s, %s: %.3f, at most %.3g allowed\n", v.kase, v.label(), v.value, v.max)
+			fmt.Fprintf(w, "check: missed: %s, %s: %.3f, at most %.4g allowed\n", v.kase, v.label(), v.value, v.max)
 		default:
 			looked++
 		}

@@ -50,7 +50,8 @@ type Challenge struct {
 	// Sent is the refused attempt, its credentials included.
 	Sent HTTPRequest
 	// SentAt is when it was sent, by the sender's clock: with the answer's Date it
-	// tells how far the clocks are apart.
+	// tells how far the clocks are apart. For a provider that does not sign it may be
+	// when the answer came, which tells the same.
 	SentAt time.Time
 	// Generation is that of the Signature or, if it has none, of the Credentials
 	// that were sent.

@@ -46,7 +46,7 @@ func reservedHeader(name string) bool {
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		alnum := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+		alnum := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-'
 		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
@@ -54,14 +54,35 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isFieldValue is RFC 9110, 5.5.
+// isFieldValue is RFC 9110, 5.5. It is on the path of every signed request, so it
+// looks at eight bytes at once as long as they are plain.
 func isFieldValue(s string) bool {
-	for i := range len(s) {
+	i := 0
+	for ; i+8 <= len(s) && plain8(load8(s[i:])); i += 8 { // it has no more to do
+	}
+	for ; i < len(s); i++ {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return false
 		}
 	}
-	return s == strings.Trim(s, " \t")
+	return s == "" || !isSpace(s[0]) && !isSpace(s[len(s)-1])
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
+
+// load8 is one load to the compiler.
+func load8(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// plain8 reports whether none of eight bytes is below a space, DEL, or above it. In
+// bytes without the high bit, adding 0x60 sets it from the space on, and adding 1 sets
+// it for DEL alone; neither carries into the next byte.
+func plain8(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	return x&high == 0 && (x+0x60*ones)&high == high && (x+ones)&high == 0
 }
 
 // headerNames lists the names and nothing else.

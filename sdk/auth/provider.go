@@ -42,7 +42,8 @@ type Signer interface {
 	// Sign is called for every attempt, right before it is sent: retries,
 	// redirects within the origin and reconnects of a stream each get a signature
 	// of their own. It is on the path of every request: it answers from memory
-	// whenever it can, and honours ctx, which is the request's, when it cannot.
+	// whenever it can, and honours ctx, which is the request's, when it cannot. The
+	// header map of hr is lent: it is not to be touched once Sign has returned.
 	Sign(ctx context.Context, req Request, hr HTTPRequest) (Signature, error)
 }
 

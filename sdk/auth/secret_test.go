@@ -131,3 +131,29 @@ func TestErrorsAreFoundThroughEachOther(t *testing.T) {
 		t.Error(c)
 	}
 }
+
+// The fast check of values says what the plain one would say.
+func TestFieldValuesAreCheckedByteByByteWhateverTheSpeed(t *testing.T) {
+	plain := func(s string) bool {
+		for i := range len(s) {
+			if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+				return false
+			}
+		}
+		return s == strings.Trim(s, " \t")
+	}
+	for c := range 256 {
+		for length := 1; length <= 20; length++ {
+			for at := range length {
+				b := bytes.Repeat([]byte{'~'}, length)
+				b[at] = byte(c)
+				if s := string(b); isFieldValue(s) != plain(s) {
+					t.Fatalf("%q: %v, want %v", s, isFieldValue(s), plain(s))
+				}
+			}
+		}
+	}
+	if !isFieldValue("") {
+		t.Error("an empty value is refused")
+	}
+}

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,16 +37,13 @@ func (p *Provider) Sign(ctx context.Context, req auth.Request, hr auth.HTTPReque
 	if err != nil {
 		return auth.Signature{}, fmt.Errorf("sigv4: %s %s: %w", hr.Method, req.Target, err)
 	}
-	sig := auth.Signature{
-		Header: make(http.Header, 4), RawQuery: r.URL.RawQuery, Generation: "keys:" + held.Generation + "/" + clock,
-	}
-	for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"} {
-		if v := r.Header[name]; len(v) > 0 {
-			sig.Header[name] = v
-		}
-	}
-	return sig, nil
+	// What was signed besides is on the request already.
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return !slices.Contains(signature, name) })
+	return auth.Signature{Header: r.Header, RawQuery: r.URL.RawQuery, Generation: p.name(held.Generation, clock)}, nil
 }
+
+// signature are the headers that make it up, two of them not always.
+var signature = []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"}
 
 // toSign makes the request that the signer sees: the path in the form that is to be
 // signed, and only the headers that may be.
@@ -61,24 +60,27 @@ func (cfg *Config) toSign(hr auth.HTTPRequest) (*http.Request, error) {
 	if host == "" {
 		host = hostOf(hr.URL)
 	}
-	r := &http.Request{
-		Method: hr.Method, Host: host, ContentLength: hr.ContentLength,
-		// Opaque, because the signer then takes the path as it is.
-		URL:    &url.URL{Scheme: "https", Host: host, Opaque: "//" + host + cfg.canonicalPath(path), RawQuery: query},
-		Header: make(http.Header, 8),
+	// Opaque, because the signer then takes the path as it is. Of the host in it, it
+	// takes no notice.
+	scheme, opaque, _ := strings.Cut(hr.URL, ":")
+	opaque, _, _ = strings.Cut(opaque, "#")
+	opaque, _, _ = strings.Cut(opaque, "?")
+	if canonical := cfg.canonicalPath(path); canonical != path || !strings.HasSuffix(opaque, path) {
+		opaque = "//" + host + canonical
 	}
-	if strings.HasPrefix(hr.URL, "http:") {
-		r.URL.Scheme = "http"
-	}
+	both := new(struct {
+		http.Request
+		url url.URL
+	})
+	r := &both.Request
+	r.Method, r.Host, r.ContentLength, r.Header, r.URL = hr.Method, host, hr.ContentLength, make(http.Header, 8), &both.url
+	both.url.Scheme, both.url.Host, both.url.Opaque, both.url.RawQuery = scheme, host, opaque, query
 	for name, values := range hr.Header {
 		name = http.CanonicalHeaderKey(name)
-		if cfg.signs(name) {
+		// What came in under the names that are ours to set is replaced when it is sent.
+		if cfg.signs(name) && !slices.Contains(signature, name) {
 			r.Header[name] = values
 		}
 	}
-	// Ours to set; what came in under these names is replaced when it is sent.
-	delete(r.Header, "X-Amz-Date")
-	delete(r.Header, "X-Amz-Security-Token")
-	delete(r.Header, "X-Amz-Content-Sha256")
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -24,6 +25,7 @@ type Provider struct {
 	keys   *auth.Cache
 	signer *v4.Signer
 	clocks clocks
+	named  atomic.Pointer[named]
 	now    func() time.Time // tests set it
 }
 
@@ -82,5 +84,18 @@ func (p *Provider) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // generation names keys and clock: what a signature can be wrong in.
 func (p *Provider) generation(keys string, target auth.Target) string {
-	return "keys:" + keys + "/" + p.clocks.version(target.URL)
+	return p.name(keys, p.clocks.version(target.URL))
+}
+
+// named is the generation that was asked for last: with few identities, it is the
+// next one too.
+type named struct{ keys, clock, generation string }
+
+func (p *Provider) name(keys, clock string) string {
+	if n := p.named.Load(); n != nil && n.keys == keys && n.clock == clock {
+		return n.generation
+	}
+	n := &named{keys, clock, "keys:" + keys + "/" + clock}
+	p.named.Store(n)
+	return n.generation
 }

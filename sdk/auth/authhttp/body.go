@@ -48,7 +48,7 @@ func (t *Transport) takeBody(req *http.Request, b *body) (err error) {
 	case t.signer != nil && req.ContentLength > limit:
 		err = &BodyTooLargeError{MaxBytes: limit}
 	default:
-		b.data, err = io.ReadAll(io.LimitReader(req.Body, limit+1))
+		b.data, err = readUpTo(req.Body, limit+1, req.ContentLength)
 	}
 	switch {
 	case err != nil:
@@ -68,6 +68,28 @@ func (t *Transport) takeBody(req *http.Request, b *body) (err error) {
 		b.sum = sha256.Sum256(b.data)
 	}
 	return nil
+}
+
+// readUpTo reads limit bytes at most. Where the length is known, that many are
+// allocated and no more, and one to see the end.
+func readUpTo(r io.Reader, limit, expected int64) ([]byte, error) {
+	if expected <= 0 || expected >= limit {
+		return io.ReadAll(io.LimitReader(r, limit))
+	}
+	data := make([]byte, expected+1)
+	for n := 0; ; {
+		m, err := r.Read(data[n:])
+		n += m
+		switch {
+		case err == io.EOF: //nolint:errorlint // readers return it bare, and what wraps it is something else
+			return data[:n], nil
+		case err != nil:
+			return nil, err
+		case n == len(data): // the length was wrong
+			rest, err := io.ReadAll(io.LimitReader(r, limit-int64(n)))
+			return append(data, rest...), err
+		}
+	}
 }
 
 func (b *body) replayable() bool { return b.rest == nil }
@@ -90,7 +112,7 @@ func (b *body) attach(req *http.Request, again bool) (err error) {
 		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
 	default:
 		data := b.data
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+		req.GetBody = func() (io.ReadCloser, error) { return newReplay(data), nil }
 		req.Body, _ = req.GetBody()
 		req.ContentLength = int64(len(b.data))
 	}
@@ -106,6 +128,17 @@ func (b *body) discard() {
 		b.first.Close()
 	}
 }
+
+// replay reads a body that is kept.
+type replay struct{ bytes.Reader }
+
+func newReplay(data []byte) *replay {
+	r := new(replay)
+	r.Reset(data)
+	return r
+}
+
+func (*replay) Close() error { return nil }
 
 type readCloser struct {
 	io.Reader

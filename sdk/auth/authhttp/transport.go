@@ -3,6 +3,7 @@ package authhttp
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -130,7 +131,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			body.discard()
 			return nil, fmt.Errorf("authhttp: %s %s: %w", req.Method, t.cfg.Request.Target, err)
 		}
-		sentAt := time.Now()
+		var sentAt time.Time
+		if t.signer != nil { // else nothing in the request is dated, and a clock is dear
+			sentAt = time.Now()
+		}
 		resp, err := t.cfg.Base.RoundTrip(out)
 		if err != nil {
 			return resp, err
@@ -146,6 +150,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			t.observe(out, resp)
 		} else {
 			met |= kind
+			if sentAt.IsZero() {
+				ch.SentAt = time.Now()
+			}
 			ch.Sent, ch.Header, ch.Body = describe(out, &body), resp.Header.Clone(), peek(resp, auth.MaxChallengeBody)
 			outcome, err = t.cfg.Provider.Challenge(req.Context(), t.cfg.Request, ch)
 			if outcome == auth.Retry && err == nil && body.replayable() {
@@ -216,11 +223,7 @@ type attempt struct {
 // body, the credentials, and the signature over all of it.
 func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Request, attempt, error) {
 	out := req.WithContext(req.Context()) // a shallow copy
-	out.Header = req.Header.Clone()
-	if out.Header == nil {
-		out.Header = make(http.Header)
-	}
-	t.removeCredentials(out.Header)
+	out.Header = t.cleaned(req.Header)
 	creds, err := t.cfg.Provider.Credentials(req.Context(), t.cfg.Request)
 	if err == nil && !t.cached {
 		err = auth.CheckHeader(creds.Header)
@@ -228,7 +231,7 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 	if err != nil {
 		return nil, attempt{}, err
 	}
-	set(out.Header, creds.Header)
+	t.set(out.Header, creds.Header)
 	if err := body.attach(out, again); err != nil {
 		return nil, attempt{}, err
 	}
@@ -237,10 +240,12 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 		return out, try, nil
 	}
 	hr := describe(out, body)
-	hr.Header = out.Header.Clone() // the signer may keep it
 	sig, err := t.signer.Sign(req.Context(), t.cfg.Request, hr)
 	if err == nil {
-		err = errors.Join(auth.CheckHeader(sig.Header), checkQuery(sig.RawQuery))
+		err = auth.CheckHeader(sig.Header)
+	}
+	if err == nil {
+		err = checkQuery(sig.RawQuery)
 	}
 	if err != nil {
 		return nil, attempt{}, err
@@ -256,6 +261,35 @@ func (t *Transport) prepare(req *http.Request, body *body, again bool) (*http.Re
 	}
 	try.bare = try.bare && len(sig.Header) == 0 && sig.RawQuery == ""
 	return out, try, nil
+}
+
+// cleaned returns a copy of the headers of a request without those that say who it
+// is from.
+func (t *Transport) cleaned(h http.Header) http.Header {
+	one := make([]string, len(h)) // for the values: nearly always one each
+	out := make(http.Header, len(h)+1)
+	for name, values := range h {
+		if slices.Contains(t.strip, name) { // a comparison of lengths, nearly always
+			continue
+		}
+		if len(values) == 1 {
+			one[0] = values[0]
+			out[name], one = one[:1:1], one[1:]
+			continue
+		}
+		out[name] = slices.Clone(values)
+	}
+	return out
+}
+
+// set replaces headers by those of the provider, whose names a cache has made
+// canonical.
+func (t *Transport) set(dst, src http.Header) {
+	if t.cached {
+		maps.Copy(dst, src)
+		return
+	}
+	set(dst, src)
 }
 
 func (t *Transport) removeCredentials(h http.Header) {
