@@ -40,11 +40,15 @@ func TestEveryTargetNamesWhatIsMeasured(t *testing.T) {
 	for _, mk := range suites {
 		s := mk()
 		r := newResults(s.name, 1, s.cases)
+		values := make(map[string]float64)
+		for _, t := range s.targets {
+			values[t.valueName] = 1
+		}
 		for _, sr := range r.series {
 			if r.find(sr.kase, sr.impl) != sr {
 				t.Errorf("%s: %s of %s is there twice", s.name, sr.impl, sr.kase)
 			}
-			r.add(sr.kase, sr.impl, sample{ns: 1})
+			r.add(sr.kase, sr.impl, sample{ns: 1, values: values})
 		}
 		for _, v := range r.judge(s.targets) {
 			if !v.measured {
