@@ -7,8 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,11 +20,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
-// The certified authorization server is npm's oidc-provider. It is installed once
-// into the user's cache folder, from the lock file in testdata/oidc.
+// The certified authorization server is npm's oidc-provider, at the version that
+// .ci/node pins.
 
 type oidcServer struct {
 	issuer string
@@ -60,6 +57,8 @@ func oidc(t *testing.T) *oidcServer {
 	switch {
 	case s.err != nil:
 		t.Fatal(s.err)
+	case s.skip != "" && os.Getenv("MCPOOL_REQUIRE_NODE") != "":
+		t.Fatal("MCPOOL_REQUIRE_NODE is set, and there is " + s.skip)
 	case s.skip != "":
 		t.Skip(s.skip)
 	}
@@ -67,16 +66,13 @@ func oidc(t *testing.T) *oidcServer {
 }
 
 func startOIDC() (server *oidcServer, skip string, err error) {
-	node := os.Getenv("MCPOOL_TEST_NODE")
-	if node == "" {
-		node = "node"
+	modules, skip := oidcModules()
+	if skip != "" {
+		return nil, skip, nil
 	}
-	if node, err = exec.LookPath(node); err != nil {
-		return nil, "no Node.js, so nothing was tested against oidc-provider: install it, or name it in MCPOOL_TEST_NODE", nil //nolint:nilerr // no Node is no failure
-	}
-	dir, skip, err := installOIDC(node)
-	if skip != "" || err != nil {
-		return nil, skip, err
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return nil, "no Node.js, so nothing was tested against oidc-provider: install it", nil //nolint:nilerr // no Node is no failure
 	}
 	s := &oidcServer{}
 	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -87,7 +83,7 @@ func startOIDC() (server *oidcServer, skip string, err error) {
 		return nil, "", err
 	}
 	s.cmd = exec.Command(node, filepath.Join("testdata", "oidc", "server.mjs"),
-		filepath.Join(dir, "node_modules", "oidc-provider", "lib", "index.js"), clients)
+		filepath.Join(modules, "oidc-provider", "lib", "index.js"), clients)
 	s.cmd.Stderr = &s.stderr
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return nil, "", err
@@ -122,62 +118,24 @@ func (s *oidcServer) stop() {
 	s.cmd.Wait()
 }
 
-// installOIDC returns a folder with oidc-provider in it.
-func installOIDC(node string) (dir, skip string, err error) {
-	hash := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		data, err := os.ReadFile(filepath.Join("testdata", "oidc", name))
-		if err != nil {
-			return "", "", err
-		}
-		hash.Write(data)
-	}
-	cache, err := os.UserCacheDir()
+// oidcModules returns the folder into which .ci/node/install puts what is pinned there,
+// or why there is none.
+func oidcModules() (dir, skip string) {
+	dir, err := os.Getwd()
 	if err != nil {
-		cache = os.TempDir()
+		return "", err.Error()
 	}
-	dir = filepath.Join(cache, "mcpool-test", "oidc-"+hex.EncodeToString(hash.Sum(nil)[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir, "", nil
-	}
-	npm := filepath.Join(filepath.Dir(node), "npm")
-	if _, err := os.Stat(npm); err != nil {
-		if npm, err = exec.LookPath("npm"); err != nil {
-			return "", "no npm to install oidc-provider with, so nothing was tested against it", nil
+	for {
+		modules := filepath.Join(dir, "bin", "node", "node_modules")
+		if _, err := os.Stat(filepath.Join(modules, "oidc-provider")); err == nil {
+			return modules, ""
 		}
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", "", err
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "new-")
-	if err != nil {
-		return "", "", err
-	}
-	defer os.RemoveAll(temp)
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		data, err := os.ReadFile(filepath.Join("testdata", "oidc", name))
-		if err != nil {
-			return "", "", err
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", "no oidc-provider, so nothing was tested against it: run .ci/node/install"
 		}
-		if err := os.WriteFile(filepath.Join(temp, name), data, 0o600); err != nil {
-			return "", "", err
-		}
+		dir = parent
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = temp
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(node)+string(os.PathListSeparator)+os.Getenv("PATH"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Sprintf("npm cannot install oidc-provider, so nothing was tested against it: %v\n%s", err, out), nil
-	}
-	// Another test process may have been faster; its work is as good.
-	if err := os.Rename(temp, dir); err != nil {
-		if _, serr := os.Stat(dir); serr != nil {
-			return "", "", err
-		}
-	}
-	return dir, "", nil
 }
 
 func oidcClients(key *ecdsa.PrivateKey) (string, error) {
