@@ -11,6 +11,7 @@ require (
 	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (
