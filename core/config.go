@@ -13,7 +13,7 @@ import (
 // A resource may have two more abilities, found by interface when the pool is
 // made and overridden by the Config field of the same name:
 //
-//	Probe(ctx context.Context) error // is it still good? an error retires it
+//	Probe(ctx context.Context) error // is it still good? an error retires it, except ErrDegraded and ErrUnknown
 //	Reset(ctx context.Context) error // make it fit for the next holder; an error retires it
 type Resource interface {
 	Close() error
@@ -49,7 +49,8 @@ type Config[T Resource] struct {
 	// OpenTimeout as Open. An error closes the resource and fails the attempt.
 	Warmup func(ctx context.Context, res T) error
 
-	// Probe tells whether an idle resource is still good; an error retires it.
+	// Probe tells whether an idle resource is still good; an error retires it, but
+	// for ErrDegraded and ErrUnknown, which see.
 	// Default: the resource's Probe method, if it has one.
 	Probe func(ctx context.Context, res T) error
 
@@ -118,6 +119,11 @@ type Config[T Resource] struct {
 	// MaxProbing is how many resources may be out for a periodic probe at once.
 	// Default: 1.
 	MaxProbing int
+	// MaxCondemnedShare is which share of the live resources periodic probes may
+	// retire within one ProbeInterval, at least one resource. What fails beyond that
+	// is kept, not preferred and probed again, so that a probe which is broken itself
+	// does not empty the pool. Default: 0.5. Off, or 1: all of them.
+	MaxCondemnedShare float64
 	// ProbeAfterIdle has a resource probed before it is leased once it has been
 	// idle this long. Default: off.
 	ProbeAfterIdle time.Duration
@@ -177,6 +183,7 @@ func (c Config[T]) withDefaults() (Config[T], error) {
 	f.count("OpenRetries", &c.OpenRetries, 2, 0)
 	f.count("CircuitFailures", &c.CircuitFailures, 5, unlimited)
 	f.count("MaxProbing", &c.MaxProbing, 1, 0)
+	f.share("MaxCondemnedShare", &c.MaxCondemnedShare, 0.5)
 	f.span("AcquireTimeout", &c.AcquireTimeout, never)
 	f.span("OpenTimeout", &c.OpenTimeout, 10*time.Second)
 	f.pause("Retry", &c.RetryMin, &c.RetryMax, 100*time.Millisecond, 2*time.Second, "OpenRetries")
@@ -257,6 +264,18 @@ func (f *faults) count(field string, v *int, zero, off int) {
 		f.add(field, *v, "is negative: use 0 for the default or -1 for none")
 	case *v > unlimited:
 		*v = unlimited
+	}
+}
+
+// share checks a part of a whole and fills in what zero and Off stand for.
+func (f *faults) share(field string, v *float64, zero float64) {
+	switch {
+	case *v == 0:
+		*v = zero
+	case *v == Off:
+		*v = 1
+	case !(*v > 0 && *v <= 1): // NaN neither
+		f.add(field, *v, "is not between 0 and 1: use 0 for the default or -1 for no limit")
 	}
 }
 

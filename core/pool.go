@@ -37,6 +37,7 @@ type Pool[T Resource] struct {
 	waiting  atomic.Bool           // somebody is in queue; written under the lock
 	claims   atomic.Int32          // callers in side that want any slot alone; written under the lock
 	growable atomic.Bool           // an open would start if one were asked for
+	weak     atomic.Int32          // slots with flagWeak; written under the lock
 	_        [64]byte
 
 	ids      atomic.Uint64
@@ -51,19 +52,24 @@ type Pool[T Resource] struct {
 
 	// Guarded by hub.mu. What every waiter changes comes first, close together: a
 	// line of the cache that moves between processors costs as much as a lock.
-	_           [64]byte
-	queue       line[T]       // whom any seat can serve
-	queued      atomic.Int32  // how many, for readers without the lock
-	waits       atomic.Uint64 // those who had to wait, ever; written under the lock
-	_           [32]byte
-	side        line[T] // who waits for one slot, or wants one alone
-	min, max    int
-	live        int // resources in slots
-	retiring    int // of those, how many take no new lease
-	opening     int
-	oneOffs     int // of those opening, how many are for one lease
-	closing     int
-	probing     int
+	_        [64]byte
+	queue    line[T]       // whom any seat can serve
+	queued   atomic.Int32  // how many, for readers without the lock
+	waits    atomic.Uint64 // those who had to wait, ever; written under the lock
+	_        [32]byte
+	side     line[T] // who waits for one slot, or wants one alone
+	min, max int
+	live     int // resources in slots
+	retiring int // of those, how many take no new lease
+	opening  int
+	oneOffs  int // of those opening, how many are for one lease
+	closing  int
+	probing  int
+	// How many the periodic probes have condemned since then, and may until an
+	// interval later.
+	condemned, condemnable int
+	condemnedSince         int64
+
 	strayOpens  int // abandoned callbacks that have not come back
 	strayCloses int
 	strayOthers int

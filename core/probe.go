@@ -63,7 +63,7 @@ func (p *Pool[T]) examineLocked(s *slot[T], wanted bool) bool {
 	p.hub.jobs.Go(func() {
 		err := p.probe(s.res.Load())
 		p.hub.lock()
-		p.returnLocked(s, ReasonProbe, err)
+		p.returnLocked(s, ReasonProbe, p.concludeLocked(s, err, wanted))
 		if !wanted {
 			p.probing--
 			p.patrolLocked(p.hub.now())
@@ -85,10 +85,7 @@ func (p *Pool[T]) probe(r *resource[T]) error {
 	})
 	end(err)
 	if p.ctx.Err() != nil {
-		return nil //nolint:nilerr // told to end because the pool closes: that says nothing of the resource
-	}
-	if err != nil {
-		p.tally.probeFailures.Add(1)
+		return errUnasked //nolint:nilerr // told to end because the pool closes: that says nothing of the resource
 	}
 	return err
 }

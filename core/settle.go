@@ -155,15 +155,18 @@ func (p *Pool[T]) leastLoadedLocked() (best *slot[T], ready bool) {
 		if w&(flagLive|flagRetiring|flagBusy|flagWatched) != flagLive {
 			continue
 		}
-		load := 2 * leasesOf(w)
+		load := 4 * leasesOf(w)
 		if w&flagStale != 0 {
+			load += 2
+		}
+		if w&flagWeak != 0 {
 			load++
 		}
 		if best == nil || load < least {
 			best, least = s, load
 		}
 	}
-	return best, least == 0
+	return best, least <= 1
 }
 
 // watchLocked has w wait for s. REQUIRES: the lock.
@@ -275,7 +278,9 @@ func (p *Pool[T]) buryLocked(s *slot[T]) {
 // vacateLocked takes the resource out of s, which is retiring.
 // REQUIRES: the lock, an open tally, and that no lease is out.
 func (p *Pool[T]) vacateLocked(s *slot[T]) {
-	s.mark(0, flagMask)
+	if before, _ := s.mark(0, flagMask); before&flagWeak != 0 {
+		p.weak.Add(-1)
+	}
 	if s.pledged {
 		s.pledged = false
 		p.hub.pledged--

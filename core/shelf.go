@@ -36,7 +36,10 @@ func (p *Pool[T]) slots() []*slot[T] { return p.table.Load().slots }
 func (p *Pool[T]) take() (Lease[T], bool) {
 	t := p.table.Load()
 	if p.share > 1 {
-		return p.takeShared(t.slots)
+		if l, ok := p.takeShared(t.slots); ok {
+			return l, true
+		}
+		return p.takeWeak()
 	}
 	hints := p.hints.Load()
 	if hints != nil {
@@ -65,6 +68,28 @@ func (p *Pool[T]) take() (Lease[T], bool) {
 				r.full.Store(false)
 				return l, true
 			}
+		}
+	}
+	return p.takeWeak()
+}
+
+// takeWeak leases the least loaded of the slots that nobody prefers. A slot is
+// counted as weak before it can be leased as one: who saw no count was first, and
+// looks again once it stands in line.
+func (p *Pool[T]) takeWeak() (Lease[T], bool) {
+	for p.weak.Load() != 0 {
+		var best *slot[T]
+		least := p.share
+		for _, s := range p.slots() {
+			if w := s.word.Load(); w&flagMask == flagLive|flagWeak && leasesOf(w) < least {
+				best, least = s, leasesOf(w)
+			}
+		}
+		if best == nil {
+			break
+		}
+		if l, ok := best.claim(flagLive|flagWeak, least+1, 0, 0); ok {
+			return l, true
 		}
 	}
 	return Lease[T]{}, false

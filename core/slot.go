@@ -15,7 +15,8 @@ import (
 //	bits 20–63  leases ever carried
 //
 // A slot whose flags are exactly flagLive may be leased by anybody without
-// asking. Every other combination sends the caller to the gate, under the lock.
+// asking, and so may one that is also weak by who found no other. Every other
+// combination sends the caller to the gate, under the lock.
 const (
 	leaseMask  = 1<<12 - 1
 	flagMask   = 0xff << 12
@@ -28,6 +29,7 @@ const (
 	flagStale    = 1 << 15 // to be probed before the next lease
 	flagAlone    = 1 << 16 // the one lease on it is an exclusive one
 	flagWatched  = 1 << 17 // somebody waits for this very slot
+	flagWeak     = 1 << 18 // leased only where nothing better is free
 )
 
 func leasesOf(w uint64) int { return int(w & leaseMask) }

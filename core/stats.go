@@ -24,6 +24,7 @@ type tally struct {
 	sideWaiting, abandoned                       atomic.Int64
 	openFailures, retries, probes, probeFailures atomic.Uint64
 	resets, closeFailures                        atomic.Uint64
+	degradedProbes, unknownProbes, sparedProbes  atomic.Uint64
 }
 
 // waitShards is over how many counters the time waited is spread, so that two
@@ -67,7 +68,11 @@ type Stats struct {
 	Detached     uint64
 	Revoked      uint64
 
+	Weak                  int // of those alive, how many are leased only where nothing better is free
 	Probes, ProbeFailures uint64
+	ProbesDegraded        uint64 // verdicts of ErrDegraded
+	ProbesUnknown         uint64 // verdicts of ErrUnknown
+	ProbesSpared          uint64 // failures that condemned nothing, for MaxCondemnedShare
 	Resets                uint64
 	StaleReleases         uint64
 	Leaks                 uint64
@@ -121,6 +126,8 @@ func (p *Pool[T]) Stats() Stats {
 	}
 	s.OpenFailures, s.Retries, s.CloseErrors = t.openFailures.Load(), t.retries.Load(), t.closeFailures.Load()
 	s.Probes, s.ProbeFailures, s.Resets = t.probes.Load(), t.probeFailures.Load(), t.resets.Load()
+	s.ProbesDegraded, s.ProbesUnknown, s.ProbesSpared = t.degradedProbes.Load(), t.unknownProbes.Load(), t.sparedProbes.Load()
+	s.Weak = int(p.weak.Load())
 	s.StaleReleases, s.Leaks, s.Revoked = t.stale.Load(), t.leaks.Load(), t.revoked.Load()
 	s.Panics, s.DroppedEvents, s.Abandoned = t.panics.Load(), t.dropped.Load(), int(t.abandoned.Load())
 	s.Circuit = max(p.circuit.shown(), p.hub.circuit.shown())
@@ -142,6 +149,8 @@ func (s *Stats) add(o Stats) {
 		s.ClosedBy[i] += o.ClosedBy[i]
 	}
 	s.Revoked, s.Probes, s.ProbeFailures = s.Revoked+o.Revoked, s.Probes+o.Probes, s.ProbeFailures+o.ProbeFailures
+	s.Weak, s.ProbesDegraded = s.Weak+o.Weak, s.ProbesDegraded+o.ProbesDegraded
+	s.ProbesUnknown, s.ProbesSpared = s.ProbesUnknown+o.ProbesUnknown, s.ProbesSpared+o.ProbesSpared
 	s.Resets, s.StaleReleases, s.Leaks = s.Resets+o.Resets, s.StaleReleases+o.StaleReleases, s.Leaks+o.Leaks
 	s.Panics, s.DroppedEvents, s.Abandoned = s.Panics+o.Panics, s.DroppedEvents+o.DroppedEvents, s.Abandoned+o.Abandoned
 	s.Circuit = max(s.Circuit, o.Circuit)
@@ -169,6 +178,7 @@ type ResourceInfo struct {
 	Served uint64        // leases it has carried
 	Keys   []string      // affinity keys bound to it
 	Reason CloseReason   // why it retires
+	Weak   bool          // leased only where nothing better is free
 }
 
 // Snapshot returns what is known of each live resource, in the order the slots
@@ -187,7 +197,7 @@ func (p *Pool[T]) Snapshot() []ResourceInfo {
 		r := s.res.Load()
 		info := ResourceInfo{
 			ID: r.id, State: StateIdle, Age: time.Duration(now - r.openedAt),
-			Leases: leasesOf(w), Served: w>>countShift - s.base, Keys: p.keys.of(s, r.id), Reason: s.reason,
+			Leases: leasesOf(w), Served: w>>countShift - s.base, Keys: p.keys.of(s, r.id), Reason: s.reason, Weak: w&flagWeak != 0,
 		}
 		switch {
 		case w&flagRetiring != 0:

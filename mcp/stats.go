@@ -120,6 +120,8 @@ func addStats(a, o core.Stats) core.Stats {
 	for i := range a.ClosedBy {
 		a.ClosedBy[i] += o.ClosedBy[i]
 	}
+	a.Weak, a.ProbesDegraded = a.Weak+o.Weak, a.ProbesDegraded+o.ProbesDegraded
+	a.ProbesUnknown, a.ProbesSpared = a.ProbesUnknown+o.ProbesUnknown, a.ProbesSpared+o.ProbesSpared
 	a.Revoked, a.Probes, a.ProbeFailures = a.Revoked+o.Revoked, a.Probes+o.Probes, a.ProbeFailures+o.ProbeFailures
 	a.Resets, a.StaleReleases, a.Leaks = a.Resets+o.Resets, a.StaleReleases+o.StaleReleases, a.Leaks+o.Leaks
 	a.Panics, a.DroppedEvents, a.Abandoned = a.Panics+o.Panics, a.DroppedEvents+o.DroppedEvents, a.Abandoned+o.Abandoned
