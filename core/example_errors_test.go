@@ -22,12 +22,16 @@ func ExampleConfig() {
 // An ExhaustedError says what the pool was doing while the caller waited.
 func ExampleExhaustedError() {
 	ctx := context.Background()
-	pool, err := core.New(core.Config[*session]{Open: opener(), Max: 1, AcquireTimeout: time.Millisecond})
+	pool, err := core.New(core.Config[*session]{Open: opener(), Min: 1, Max: 1, AcquireTimeout: time.Millisecond})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer pool.Close(ctx)
+	if err := pool.WaitReady(ctx); err != nil { // an open may well take longer than the timeout
+		fmt.Println(err)
+		return
+	}
 	lease, err := pool.Acquire(ctx)
 	if err != nil {
 		fmt.Println(err)

@@ -1,0 +1,61 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.uber.org/goleak"
+)
+
+// childEnv makes the test binary play a part.
+const childEnv = "MCPOOL_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if part := os.Getenv(childEnv); part != "" {
+		play(part)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type textArgs struct {
+	Text string `json:"text,omitempty"`
+}
+
+// play is the test binary as a server on stdio.
+func play(part string) {
+	switch part {
+	case "sleep":
+		time.Sleep(time.Hour)
+	case "half": // dies in the middle of a message
+		fmt.Print("{}\n{\"half\":")
+	case "deaf":
+		time.Sleep(time.Hour)
+	case "crash":
+		fmt.Fprintln(os.Stderr, "the config is wrong: "+os.Getenv("SECRET"))
+		os.Exit(3)
+	case "breeder": // leaves a grandchild behind
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childEnv+"=sleep")
+		if err := child.Start(); err != nil {
+			os.Exit(1)
+		}
+		_ = os.WriteFile(os.Getenv("PIDFILE"), fmt.Append(nil, child.Process.Pid), 0o600)
+		serve()
+	default:
+		serve()
+	}
+}
+
+func serve() {
+	m := mcp.NewServer(&mcp.Implementation{Name: "child", Version: "1"}, nil)
+	mcp.AddTool(m, &mcp.Tool{Name: "echo"}, func(_ context.Context, _ *mcp.CallToolRequest, a textArgs) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: a.Text}}}, nil, nil
+	})
+	_ = m.Run(context.Background(), &mcp.StdioTransport{})
+}
