@@ -50,7 +50,7 @@ func (e *ConfigError) Error() string {
 type ExhaustedError struct {
 	Pool    string
 	Waited  time.Duration
-	Max     int   // the limit on resources
+	Max     int   // the limit on resources, -1 for none
 	Live    int   // resources alive
 	Leased  int   // leases out
 	Waiting int   // callers still waiting
@@ -61,7 +61,7 @@ type ExhaustedError struct {
 func (e *ExhaustedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "core: %s is exhausted: waited %v; %d leases on %d ", e.Pool, e.Waited.Round(time.Microsecond), e.Leased, e.Live)
-	if e.Max < unlimited {
+	if e.Max >= 0 {
 		fmt.Fprintf(&b, "of at most %d ", e.Max)
 	}
 	fmt.Fprintf(&b, "resources, %d more waiting", e.Waiting)

@@ -19,7 +19,7 @@ func TestErrorsSayWhatWasTriedOnWhatAndWhy(t *testing.T) {
 			Pool: "db", Waited: 1500 * time.Millisecond, Max: 4, Live: 3, Leased: 7, Waiting: 2, Open: cause, Cause: context.Canceled,
 		},
 		"core: db is exhausted: waited 0s; 1 leases on 1 of at most 1 resources, 0 more waiting":   &ExhaustedError{Pool: "db", Max: 1, Live: 1, Leased: 1},
-		"core: db is exhausted: waited 0s; 1 leases on 1 resources, 0 more waiting":                &ExhaustedError{Pool: "db", Max: unlimited, Live: 1, Leased: 1},
+		"core: db is exhausted: waited 0s; 1 leases on 1 resources, 0 more waiting":                &ExhaustedError{Pool: "db", Max: -1, Live: 1, Leased: 1},
 		"core: db: open failed after 3 attempts in 2s: refused":                                    &OpenError{Pool: "db", Attempts: 3, Elapsed: 2 * time.Second, Err: cause},
 		"core: db: circuit is open, next trial at 1970-01-01T00:00:07Z: refused":                   &CircuitOpenError{Pool: "db", Next: time.Unix(7, 0).UTC(), Cause: cause},
 		`core: db: resource 9 pinned by key "k" is gone; acquire with PinOrRebind to take another`: &PinLostError{Pool: "db", Key: "k", ID: 9},

@@ -22,16 +22,12 @@ func ExampleConfig() {
 // An ExhaustedError says what the pool was doing while the caller waited.
 func ExampleExhaustedError() {
 	ctx := context.Background()
-	pool, err := core.New(core.Config[*session]{Open: opener(), Min: 1, Max: 1, AcquireTimeout: time.Millisecond})
+	pool, err := core.New(core.Config[*session]{Open: opener(), Max: 1})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer pool.Close(ctx)
-	if err := pool.WaitReady(ctx); err != nil { // an open may well take longer than the timeout
-		fmt.Println(err)
-		return
-	}
 	lease, err := pool.Acquire(ctx)
 	if err != nil {
 		fmt.Println(err)
@@ -39,12 +35,14 @@ func ExampleExhaustedError() {
 	}
 	defer lease.Release()
 
-	_, err = pool.Acquire(ctx)
+	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	_, err = pool.Acquire(short)
 	fmt.Println(errors.Is(err, core.ErrExhausted))
 	if e, ok := errors.AsType[*core.ExhaustedError](err); ok {
-		fmt.Printf("%d of %d resources leased, waited long enough: %v\n", e.Leased, e.Max, e.Waited >= time.Millisecond)
+		fmt.Printf("%d of %d resources leased, the deadline ended it: %v\n", e.Leased, e.Max, errors.Is(e, context.DeadlineExceeded))
 	}
 	// Output:
 	// true
-	// 1 of 1 resources leased, waited long enough: true
+	// 1 of 1 resources leased, the deadline ended it: true
 }

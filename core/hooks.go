@@ -118,7 +118,7 @@ type CircuitClosed struct {
 	Pool string
 }
 
-// Resized says that the limits changed.
+// Resized says that the limits changed. A Max of -1 stands for no limit.
 type Resized struct {
 	Pool           string
 	OldMin, OldMax int

@@ -360,7 +360,7 @@ func (k *Keyed[K, T]) Stats() Stats {
 	k.hub.lock()
 	defer k.hub.unlock()
 	total := k.past
-	total.Name = k.cfg.Pool.Name
+	total.Name, total.Uptime = k.cfg.Pool.Name, time.Duration(k.hub.now())
 	for _, p := range k.pools {
 		total.add(p.Stats())
 		total.CircuitOpens += p.circuit.opened.Load()

@@ -18,6 +18,7 @@ type Pool[T Resource] struct {
 	// Immutable after creation.
 	cfg          Config[T]
 	hub          *hub[T]
+	began        int64 // by the hub's clock
 	share        int
 	growAt       int
 	resets       bool // a resource may want a Reset after its last lease
@@ -111,6 +112,7 @@ func newPool[T Resource](h *hub[T], cfg Config[T]) *Pool[T] {
 	p := &Pool[T]{
 		cfg:        cfg,
 		hub:        h,
+		began:      h.now(),
 		share:      cfg.ShareLimit,
 		growAt:     cfg.GrowAt,
 		resets:     resets || cfg.Reset != nil,

@@ -34,7 +34,7 @@ func (p *Pool[T]) Resize(ctx context.Context, minimum, maximum int) error {
 	if p.closed {
 		return ErrClosed
 	}
-	e := Resized{Pool: p.cfg.Name, OldMin: p.min, OldMax: p.max, Min: minimum, Max: maximum}
+	e := Resized{Pool: p.cfg.Name, OldMin: p.min, OldMax: shownLimit(p.max), Min: minimum, Max: shownLimit(maximum)}
 	p.min, p.max = minimum, maximum
 	p.tally.begin()
 	p.tally.min.Store(int64(minimum))

@@ -201,7 +201,7 @@ func TestResizeReportsAndRefuses(t *testing.T) {
 		seen := make(chan Resized, 9)
 		s := setStage(t, Config[*part]{Min: 1, Max: 5, Hooks: Hooks{Resized: func(e Resized) { seen <- e }}}, nil)
 		s.resize(0, Off)
-		same(t, "event", <-seen, Resized{Pool: "pool", OldMin: 1, OldMax: 5, Min: 0, Max: unlimited})
+		same(t, "event", <-seen, Resized{Pool: "pool", OldMin: 1, OldMax: 5, Min: 0, Max: -1})
 		s.resize(2, 3)
 		before := s.Stats()
 		for _, bad := range [][2]int{{-2, 3}, {0, 0}, {0, -2}, {4, 3}} {

@@ -45,7 +45,8 @@ type ByReason [reasonCount]uint64
 // never go backwards.
 type Stats struct {
 	Name     string
-	Min, Max int // 1<<30 - 1 stands for no limit
+	Uptime   time.Duration // since the pool was made
+	Min, Max int           // -1 stands for no limit
 
 	Live    int // resources alive, leased or not
 	Idle    int // of those, how many could be leased and carry no lease
@@ -89,12 +90,12 @@ type Stats struct {
 // Stats returns the counts of now. It takes no lock: leases are summed from the
 // words of the slots, so nothing is counted on the way of an Acquire or Release.
 func (p *Pool[T]) Stats() Stats {
-	s := Stats{Name: p.cfg.Name}
+	s := Stats{Name: p.cfg.Name, Uptime: time.Duration(p.hub.now() - p.began)}
 	t := &p.tally
 	for {
 		before := t.changes.Load()
 		if before&1 == 0 {
-			s.Min, s.Max = int(t.min.Load()), int(t.max.Load())
+			s.Min, s.Max = int(t.min.Load()), shownLimit(int(t.max.Load()))
 			s.Live, s.Opening, s.Closing = int(t.live.Load()), int(t.opening.Load()), int(t.closing.Load())
 			s.Opened, s.Detached, s.Closed = t.opened.Load(), t.detached.Load(), 0
 			for i := range t.closed {
@@ -138,7 +139,8 @@ func (p *Pool[T]) Stats() Stats {
 
 // add sums up. Names and states are not sums: the worse circuit counts.
 func (s *Stats) add(o Stats) {
-	s.Min, s.Max = s.Min+o.Min, s.Max+o.Max
+	s.Uptime = max(s.Uptime, o.Uptime)
+	s.Min, s.Max = s.Min+o.Min, sumLimits(s.Max, o.Max)
 	s.Live, s.Idle, s.Opening, s.Closing = s.Live+o.Live, s.Idle+o.Idle, s.Opening+o.Opening, s.Closing+o.Closing
 	s.Leased, s.Waiting = s.Leased+o.Leased, s.Waiting+o.Waiting
 	s.Acquired, s.Released = s.Acquired+o.Acquired, s.Released+o.Released

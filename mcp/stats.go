@@ -110,7 +110,13 @@ func (b *backend) stats() core.Stats {
 
 // addStats sums up. Names and states are not sums: the worse circuit counts.
 func addStats(a, o core.Stats) core.Stats {
-	a.Min, a.Max = a.Min+o.Min, a.Max+o.Max
+	a.Uptime = max(a.Uptime, o.Uptime)
+	a.Min = a.Min + o.Min
+	if a.Max < 0 || o.Max < 0 {
+		a.Max = -1 // no limit
+	} else {
+		a.Max += o.Max
+	}
 	a.Live, a.Idle, a.Opening, a.Closing = a.Live+o.Live, a.Idle+o.Idle, a.Opening+o.Opening, a.Closing+o.Closing
 	a.Leased, a.Waiting = a.Leased+o.Leased, a.Waiting+o.Waiting
 	a.Acquired, a.Released = a.Acquired+o.Acquired, a.Released+o.Released
