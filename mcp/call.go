@@ -51,7 +51,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 	}
 	ctx, end := p.observeCall(ctx, id, r.method, r.tool)
 	attempts, uncertain, renewed := 0, 0, false
-	defer func() { end(attempts, err) }()
+	defer func() { end(attempts, res, err) }()
 	if p.cfg.CheckArguments && r.params != nil {
 		if err = p.checkArguments(ctx, id, nil, r.params); err != nil {
 			return res, err

@@ -26,7 +26,8 @@ type call struct {
 	header      http.Header
 	credentials bool // header has some, so the provider's are not sent
 	handlers    handlers
-	token       string // of its progress; empty without a handler
+	token       string            // of its progress; empty without a handler
+	carry       map[string]string // what Hooks.Carry set; nil for nothing
 
 	over  atomic.Bool // the caller waits no longer
 	wrote atomic.Bool // request headers went to the connection
@@ -95,6 +96,9 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 		conn: s, header: o.header, credentials: s.id.pool.hasCredentials(o.header), handlers: o.handlers,
 	}
 	c.parts.Store(1)
+	if hook := s.id.pool.cfg.Hooks.Carry; hook != nil {
+		c.carried(ctx, hook)
+	}
 	if o.handlers.progress != nil {
 		c.token = "mcpool-" + strconv.FormatUint(s.id.pool.tokens.Add(1), 36)
 	}

@@ -153,6 +153,7 @@ func (p *Pool) newClient(s *conn, discovery *atomic.Pointer[error]) *mcp.Client 
 	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 			if method != "server/discover" || callOf(ctx) != nil {
+				carryMeta(ctx, req)
 				return next(ctx, method, req)
 			}
 			// A server that does not answer this must not use up the whole time.

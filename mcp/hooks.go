@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"github.com/go-mcpool/mcpool/core"
 )
 
@@ -20,6 +22,11 @@ type Hooks struct {
 	CallStart func(ctx context.Context, e CallStart) context.Context
 	// CallEnd is told how it ended, on the same goroutine.
 	CallEnd func(ctx context.Context, e CallEnd)
+	// Carry sets what goes to the server with each attempt of a call, as an HTTP header
+	// where there is HTTP and in the call's _meta, such as a traceparent. What the
+	// caller set under the same name stays. It runs on the goroutine of the caller,
+	// with the context that CallStart made.
+	Carry func(ctx context.Context, set func(name, value string))
 }
 
 // CallStart is the beginning of a call.
@@ -28,6 +35,11 @@ type CallStart struct {
 	Identity string // a label, not the identity
 	Method   string // of MCP
 	Tool     string // if it is tools/call
+	// Listed says that the list of tools has Tool, as the server last gave it to this
+	// identity. A name that is not there may be anything that a caller made up.
+	Listed    bool
+	Transport string // http, sse, stdio or custom
+	Protocol  string // the version the endpoint speaks, empty if not known yet
 }
 
 // CallEnd is the end of a call, all attempts together.
@@ -37,16 +49,21 @@ type CallEnd struct {
 	Attempts int // how often it was sent
 	Duration time.Duration
 	Err      error
+	// ToolFailed says that the tool itself reported a failure, in a result with IsError.
+	ToolFailed bool
 }
 
 // observeCall counts a call and tells the hooks of it.
-func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool string) (context.Context, func(attempts int, err error)) {
+func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool string) (context.Context, func(attempts int, res any, err error)) {
 	p.counts.calls.Add(1)
 	h := &p.cfg.Hooks
 	if h.CallStart == nil && h.CallEnd == nil {
 		return ctx, p.countEnd
 	}
-	e := CallStart{Pool: p.cfg.Name, Identity: id.label, Method: method, Tool: tool}
+	e := CallStart{
+		Pool: p.cfg.Name, Identity: id.label, Method: method, Tool: tool, Listed: tool != "" && id.lists.hasTool(tool),
+		Transport: p.kind.String(), Protocol: p.era.known(),
+	}
 	if h.CallStart != nil {
 		p.guard("CallStart", func() {
 			if next := h.CallStart(ctx, e); next != nil {
@@ -55,16 +72,19 @@ func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool strin
 		})
 	}
 	began := time.Now()
-	return ctx, func(attempts int, err error) {
-		p.countEnd(attempts, err)
+	return ctx, func(attempts int, res any, err error) {
+		p.countEnd(attempts, res, err)
 		if h.CallEnd != nil {
 			end := CallEnd{CallStart: e, Attempts: attempts, Duration: time.Since(began), Err: err}
+			if r, ok := res.(*mcp.CallToolResult); ok && r != nil && err == nil {
+				end.ToolFailed = r.IsError
+			}
 			p.guard("CallEnd", func() { h.CallEnd(ctx, end) })
 		}
 	}
 }
 
-func (p *Pool) countEnd(_ int, err error) {
+func (p *Pool) countEnd(_ int, _ any, err error) {
 	if err != nil {
 		p.counts.callErrors.Add(1)
 	}

@@ -3,6 +3,7 @@ package mcpool
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -218,6 +219,14 @@ func (c *lists) harmless(ctx context.Context, name string) bool {
 		}
 	}
 	return false
+}
+
+// hasTool tells whether the list that was last fetched has a tool, however old it is.
+func (c *lists) hasTool(name string) bool {
+	c.tools.mu.Lock()
+	items := c.tools.items
+	c.tools.mu.Unlock()
+	return slices.ContainsFunc(items, func(t *mcp.Tool) bool { return t != nil && t.Name == name })
 }
 
 // toolsFetched looks for changes in what was fetched. Sessions over HTTP from

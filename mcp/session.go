@@ -158,7 +158,7 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 	}
 	ctx, end := s.pool.observeCall(ctx, s.conn.id, r.method, r.tool)
 	attempts := 0
-	defer func() { end(attempts, err) }()
+	defer func() { end(attempts, res, err) }()
 	if s.pool.cfg.CheckArguments && r.params != nil {
 		if err = s.pool.checkArguments(ctx, s.conn.id, s, r.params); err != nil {
 			return res, err
