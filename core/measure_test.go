@@ -19,7 +19,8 @@ var measureNames = []string{
 	"min_sessions", "max_sessions", "opening", "closing", "leases", "waiting", "abandoned_callbacks",
 	"borrow_count", "return_count", "waits", "wait_seconds", "sessions_created", "sessions_destroyed",
 	"sessions_detached", "recycled_count", "open_failures", "retry_attempts", "close_errors",
-	"health_check_count", "health_check_failures", "resets", "revoked", "stale_releases", "leaks", "panics",
+	"health_check_count", "health_check_failures", "health_check_degraded", "health_check_unknown", "health_check_spared",
+	"weak_sessions", "resets", "revoked", "stale_releases", "leaks", "panics",
 	"dropped_events", "circuit_opens", "errors", "circuit_state", "ready", "degraded",
 }
 
@@ -57,6 +58,8 @@ func TestStatsAsJSONHasEveryNameAndEveryNumber(t *testing.T) {
 		"sessions_created":        float64(s.Opened), "sessions_destroyed": float64(s.Closed), "sessions_detached": float64(s.Detached),
 		"recycled_count": float64(103 + 105 + 106 + 108), "open_failures": float64(s.OpenFailures), "retry_attempts": float64(s.Retries),
 		"close_errors": float64(s.CloseErrors), "health_check_count": float64(s.Probes), "health_check_failures": float64(s.ProbeFailures),
+		"health_check_degraded": float64(s.ProbesDegraded), "health_check_unknown": float64(s.ProbesUnknown),
+		"health_check_spared": float64(s.ProbesSpared), "weak_sessions": float64(s.Weak),
 		"resets": float64(s.Resets), "revoked": float64(s.Revoked), "stale_releases": float64(s.StaleReleases), "leaks": float64(s.Leaks),
 		"panics": float64(s.Panics), "dropped_events": float64(s.DroppedEvents), "circuit_opens": float64(s.CircuitOpens),
 		"errors": float64(s.OpenFailures + s.CloseErrors + s.Panics),
