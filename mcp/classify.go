@@ -56,6 +56,7 @@ func (t *chain) refused(req *http.Request, resp *http.Response) (*http.Response,
 		t.id.pool.counts.throttled.Add(1)
 		return nil, &ThrottledError{Status: status, RetryAfter: retryAfter(resp.Header, time.Now())}
 	case rpc != nil:
+		resp.StatusCode = http.StatusBadRequest // or the SDK would not look at the body of some
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		return resp, nil //nolint:nilerr // the answer is an error, and is whole
 	default:
