@@ -269,41 +269,68 @@ func TestTruncatedAndOversizedAnswersAreForTheCallAlone(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":1,"result":"%01000000d"}`, 1)
 		},
-		"stream cut off": func(w http.ResponseWriter) {
+		"stream without events": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			fmt.Fprint(w, ": hello\n\n")
+		},
+		"stream of garbage": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "event: message\ndata: ]]]\n\n")
+		},
+		"stream of no events": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "<html>\n")
+		},
+		"stream cut off": func(w http.ResponseWriter) { // cleanly, as some proxies do
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":")
+		},
+		"stream torn off": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"stream with an oversized event": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprintf(w, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"%01000000d\"}\n\n", 1)
+		},
+		"stream that can be resumed and is gone": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "id: nowhere_1\ndata: \n\n")
 		},
 	}
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, oldEra)
-			p := s.open(func(c *Config) { c.HTTP.MaxBodyBytes = 100_000; c.Min, c.Max = 1, 1 })
-			hang, cancel := context.WithCancel(t.Context())
-			neighbour := make(chan error, 1)
-			go func() {
-				_, err := p.Call(hang, "hang", nil)
-				neighbour <- err
-			}()
-			poll(t, "the neighbour to run", func() bool { return s.ran("hang") == 1 })
-			s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Header.Get("X-Bad") == "" {
-					return false
+			bothEras(t, func(t *testing.T, e era) {
+				s := newServer(t, e)
+				p := s.open(func(c *Config) { c.HTTP.MaxBodyBytes, c.HTTP.MaxEventBytes, c.Min, c.Max = 100_000, 100_000, 1, 1 })
+				stop := s.neighbour(p)
+				s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+					if r.Header.Get("X-Bad") == "" {
+						return false
+					}
+					if r.Method == http.MethodGet {
+						w.WriteHeader(http.StatusBadRequest)
+						return true
+					}
+					answer(w)
+					return true
+				})
+				for range 3 {
+					if _, err := p.Call(t.Context(), "echo", nil, WithHeader("X-Bad", "1")); !errors.Is(err, ErrMayHaveRun) {
+						t.Errorf("got %v", err)
+					}
 				}
-				answer(w)
-				return true
+				if _, err := p.Call(t.Context(), "echo", nil); err != nil {
+					t.Errorf("the next call: %v", err)
+				}
+				if n := p.Stats().Losses; n != 0 {
+					t.Errorf("%d sessions were lost over it", n)
+				}
+				stop()
 			})
-			_, err := p.Call(t.Context(), "echo", nil, WithHeader("X-Bad", "1"))
-			if !errors.Is(err, ErrMayHaveRun) {
-				t.Errorf("got %v", err)
-			}
-			select {
-			case err := <-neighbour:
-				t.Errorf("the neighbour ended: %v", err)
-			default:
-			}
-			cancel()
-			<-neighbour
 		})
 	}
 }

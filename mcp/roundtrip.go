@@ -91,7 +91,7 @@ func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 			return t.resumeFailed(req, c, resp)
 		}
 		if c != nil {
-			resp.Body = c.keep(resp.Body)
+			resp.Body = t.guardEvents(c, c.keep(resp.Body))
 		}
 		return resp, nil
 	}
@@ -105,6 +105,9 @@ func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if c != nil {
 		resp.Body = c.keep(resp.Body)
+	}
+	if c != nil && mediaType(resp) == "text/event-stream" {
+		resp.Body = t.guardEvents(c, resp.Body)
 	}
 	return resp, nil
 }
