@@ -73,8 +73,9 @@ func TestAnEndpointThatChangesItsEraFailsNoReadOnlyCallConcurrentSafe(t *testing
 	}
 	through := func(protocol string, modern bool) {
 		t.Helper()
-		poll(t, "calls to go through with "+protocol, func() bool {
-			return isModern(p.Stats().Protocol) == modern && p.Stats().Protocol != ""
+		poll(t, "a backend for "+protocol, func() bool {
+			known := p.era.known()
+			return known != "" && isModern(known) == modern && (p.backend.Load().modern == modern || p.swaps.Load() >= maxSwaps)
 		})
 		before := calls.Load()
 		poll(t, "calls to go through", func() bool { return calls.Load() > before+60 })
@@ -89,7 +90,7 @@ func TestAnEndpointThatChangesItsEraFailsNoReadOnlyCallConcurrentSafe(t *testing
 	cancel()
 	wg.Wait()
 	held.Release()
-	if n := p.swaps.Load(); n < 4 {
+	if n := p.swaps.Load(); n < maxSwaps {
 		t.Errorf("%d swaps for 4 changes", n)
 	}
 	poll(t, "the backends that were left to be gone", func() bool {

@@ -15,13 +15,13 @@ import (
 // those who asked before it, and to nobody after.
 type list[T any] struct {
 	// Immutable after init.
-	id      *identity
-	fetch   func(ctx context.Context) ([]T, error)
-	changed func(now []T) (tell func()) // is told of every fetch before those who wait for it; nil for nobody
+	id    *identity
+	fetch func(ctx context.Context) ([]T, error)
+	// changed is told of every fetch before those who wait for it; nil for nobody.
+	changed func(now []T, current bool) (tell func())
 
 	mu         sync.Mutex
 	items      []T       // guarded by mu
-	fetched    bool      // guarded by mu; items are a list
 	valid      bool      // guarded by mu; not invalidated since
 	expires    time.Time // guarded by mu
 	generation uint64    // guarded by mu; of invalidations
@@ -105,8 +105,8 @@ func (l *list[T]) run(f *fetching[T]) {
 	}
 	l.mu.Unlock()
 	tell := func() {}
-	if stored && l.changed != nil {
-		tell = l.changed(f.items)
+	if f.err == nil && l.changed != nil {
+		tell = l.changed(f.items, stored)
 	}
 	close(f.done)
 	tell()
@@ -118,7 +118,7 @@ func (l *list[T]) storeLocked(items []T, generation uint64) bool {
 	if generation != l.generation {
 		return false
 	}
-	l.items, l.fetched, l.valid = items, true, true
+	l.items, l.valid = items, true
 	ttl := l.id.pool.cfg.ToolsTTL
 	if ttl == never {
 		ttl = 100 * 365 * 24 * time.Hour
@@ -140,7 +140,7 @@ func (l *list[T]) put(items []T, generation uint64) {
 	stored := l.storeLocked(items, generation)
 	l.mu.Unlock()
 	if stored && l.changed != nil {
-		l.changed(items)()
+		l.changed(items, true)()
 	}
 }
 
@@ -164,13 +164,6 @@ func (l *list[T]) peek() ([]T, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.items, l.valid
-}
-
-// known tells whether the list was ever fetched.
-func (l *list[T]) known() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fetched
 }
 
 // start runs f on a goroutine that Close waits for, or returns false if the pool

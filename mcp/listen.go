@@ -19,8 +19,8 @@ func (n *notices) all() {
 }
 
 // listener holds the one session of an identity that hears when lists change. It
-// counts towards no limit. When it dies it is opened again, and everything that
-// may have changed meanwhile is treated as if it had.
+// counts towards no limit. When it dies it is opened again. Everything that may have
+// changed before it was there to hear is treated as if it had.
 type listener struct {
 	id     *identity
 	ctx    context.Context
@@ -89,8 +89,8 @@ func (l *listener) hear(first bool) bool {
 	}
 	if !first {
 		p.counts.listenerReopens.Add(1)
-		l.id.notices.all()
 	}
+	l.id.notices.all() // what was fetched before may have changed since
 	gone := make(chan struct{})
 	go func() {
 		_ = s.cs.Wait() // that it ended is all there is to know

@@ -232,8 +232,12 @@ func (c *lists) hasTool(name string) bool {
 // toolsFetched looks for changes in what was fetched. Sessions over HTTP from
 // 2026-07-28 on know the tools themselves, so they are replaced, and that before
 // anybody learns of a tool that they do not know. It returns what has time until
-// after that.
-func (c *lists) toolsFetched(now []*mcp.Tool) (tell func()) {
+// after that. A list that is out of date already is still what changes are changes
+// from, if it is the first.
+func (c *lists) toolsFetched(now []*mcp.Tool, current bool) (tell func()) {
+	if !current && c.schema.current() != "" {
+		return func() {}
+	}
 	change, ok := c.schema.compare(now)
 	if !ok {
 		return func() {}
@@ -257,7 +261,7 @@ func (c *lists) toolsFetched(now []*mcp.Tool) (tell func()) {
 // the list is fetched at once.
 func (c *lists) toolsChanged() {
 	c.tools.invalidate()
-	if c.tools.known() && c.id.pool.cfg.OnSchemaChanged != nil {
+	if c.id.pool.cfg.OnSchemaChanged != nil {
 		c.tools.mu.Lock()
 		c.tools.startLocked()
 		c.tools.mu.Unlock()

@@ -151,7 +151,7 @@ func TestAChangeOfToolsIsHeardAndTold(t *testing.T) {
 		// The listener may not be there yet; what it missed it makes up for.
 		poll(t, "the listener", func() bool { return s.listeners() > 0 })
 		s.offer("added")
-		c := <-changes
+		c := next(t, changes)
 		if len(c.Added) != 1 || c.Added[0] != "added" || len(c.Removed)+len(c.Changed) != 0 || c.Old == c.New || c.Identity != "default" {
 			t.Errorf("got %+v", c)
 		}
@@ -162,8 +162,45 @@ func TestAChangeOfToolsIsHeardAndTold(t *testing.T) {
 		s.kill()
 		s.start()
 		s.offer("after")
-		c = <-changes
+		c = next(t, changes)
 		if got := strings.Join(c.Added, ","); got != "after" && got != "" {
+			t.Errorf("got %+v", c)
+		}
+	})
+}
+
+// next waits for a change.
+func next(t *testing.T, changes <-chan SchemaChange) (c SchemaChange) {
+	t.Helper()
+	poll(t, "a change to be told", func() bool {
+		select {
+		case c = <-changes:
+			return true
+		default:
+			return false
+		}
+	})
+	return c
+}
+
+func TestAChangeBeforeTheListenerIsThereIsToldToo(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		release := make(chan struct{})
+		s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet || r.Header.Get("Mcp-Method") == "subscriptions/listen" {
+				<-release
+			}
+			return false
+		})
+		changes := make(chan SchemaChange, 10)
+		p := s.open(func(c *Config) { c.OnSchemaChanged = func(e SchemaChange) { changes <- e } })
+		poll(t, "the list that changes are changes from", func() bool { return p.def.lists.schema.current() != "" })
+		poll(t, "the listener to come", func() bool { return s.listeners() > 0 })
+		s.offer("added")
+		close(release)
+		if c := next(t, changes); len(c.Added) != 1 || c.Added[0] != "added" {
 			t.Errorf("got %+v", c)
 		}
 	})

@@ -101,7 +101,7 @@ type phase struct {
 	opened, ended uint64
 }
 
-const patience = 15 * time.Second // of one query; no outage here is that long
+const patience = time.Minute // of one query; no outage here is that long
 
 func startLoad(ctx context.Context, pool *core.Pool[*conn], clients int) *load {
 	ctx, cancel := context.WithCancel(ctx)

@@ -28,7 +28,7 @@ func demonstrate(ctx context.Context, out show, o options, r *report) error {
 	if err := figuresOf(ctx, out, o, endpoint, r); err != nil {
 		return err
 	}
-	pool, err := mcpool.Open(ctx, mcpool.Config{Endpoint: endpoint, Max: sessions, Replay: mcpool.ReplayReadOnly, Auth: tokens()})
+	pool, err := mcpool.Open(ctx, mcpool.Config{Endpoint: endpoint, Max: sessions, Replay: mcpool.ReplayReadOnly, RestartGrace: time.Minute, Auth: tokens()})
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func restart(ctx context.Context, pool *mcpool.Pool, server **serverProcess, r *
 					return
 				default:
 				}
-				call, cancel := context.WithTimeout(ctx, 20*time.Second)
+				call, cancel := context.WithTimeout(ctx, time.Minute)
 				_, err := pool.Call(call, "echo", map[string]any{"text": "hi"})
 				cancel()
 				calls.Add(1)
@@ -280,7 +280,7 @@ func schema(ctx context.Context, endpoint string, r *report) (string, error) {
 			return "", fmt.Errorf("got %+v", c)
 		}
 		return fmt.Sprintf("added %v, schema hash %.8s → %.8s", c.Added, c.Old, c.New), nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		return "", fmt.Errorf("nothing was heard of it")
 	}
 }

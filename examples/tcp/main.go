@@ -93,7 +93,7 @@ func demo(ctx context.Context, out io.Writer, callers, size int, each time.Durat
 		return err
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		err = errors.Join(err, pool.Close(ctx))
 	}()
@@ -155,7 +155,7 @@ func (r *result) quantile(q float64) time.Duration {
 	return r.took[int(q*float64(len(r.took)-1))].Round(time.Microsecond)
 }
 
-// drive has callers call for a while, each with a deadline of five seconds.
+// drive has callers call for a while, each with a deadline of half a minute.
 func drive(ctx context.Context, callers int, each time.Duration,
 	call func(context.Context, string) (string, error), disturb func(),
 ) *result {
@@ -169,7 +169,7 @@ func drive(ctx context.Context, callers int, each time.Duration,
 			failed := 0
 			for n := 0; time.Now().Before(end); n++ {
 				q := strconv.Itoa(i) + "/" + strconv.Itoa(n)
-				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 				start := time.Now()
 				answer, err := call(ctx, q)
 				took = append(took, time.Since(start))
