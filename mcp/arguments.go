@@ -48,7 +48,7 @@ func (p *Pool) checkArguments(ctx context.Context, id *identity, s *Session, par
 			if ctx.Err() != nil {
 				return contextError(ctx)
 			}
-			return nil //nolint:nilerr // the call will find out the same, or succeed
+			return nil // the call will find out the same, or succeed
 		}
 	}
 	check := id.lists.checks.of(tools, params.Name)

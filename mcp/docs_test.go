@@ -47,7 +47,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// snippet:begin gateway
 	res, err := g.pool.Call(r.Context(), "search", map[string]any{"query": r.FormValue("q")},
 		mcpool.WithIdentity(auth.Identity{ID: tenant}),                  // sessions, lists and credentials of its own
-		mcpool.WithHeader("X-Request-Id", r.Header.Get("X-Request-Id")), // on this call alone
+		mcpool.WithHeader("X-Request-ID", r.Header.Get("X-Request-ID")), // on this call alone
 		mcpool.WithAffinity(r.FormValue("conversation")))                // back to the session it had, if it is there
 	var throttled *mcpool.ThrottledError
 	var refused *mcpool.AuthError
@@ -107,6 +107,7 @@ func Example_kubernetes() {
 	})
 }
 
+//nolint:gocritic // log.Fatal ends what is shown, not what is run
 func Example_rollout() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -144,6 +145,7 @@ func Example_tuning() {
 	defer pool.Close(ctx)
 }
 
+//nolint:gocritic // log.Fatal ends what is shown, not what is run
 func Example_fromMCPPool() {
 	ctx := context.Background()
 	pool, err := mcpool.Open(ctx, mcpool.Config{
@@ -175,7 +177,7 @@ func Example_fromMCPPool() {
 			fmt.Println(tool.Name)
 		}
 		return nil
-	}, mcpool.WithHeader("X-Request-Id", "req-123"))
+	}, mcpool.WithHeader("X-Request-ID", "req-123"))
 	if err != nil {
 		log.Fatal(err)
 	}

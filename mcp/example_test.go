@@ -373,8 +373,7 @@ func ExampleArgumentError() {
 	defer pool.Close(ctx)
 
 	_, err = pool.Call(ctx, "search", map[string]any{"query": 7})
-	var wrong *mcpool.ArgumentError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*mcpool.ArgumentError](err); ok {
 		fmt.Println(wrong.Tool, wrong.Path, wrong.Problem)
 	}
 	// Output: search /query must be a string, not an integer

@@ -67,13 +67,13 @@ func newLangChainTool(p *Pool, f *Function, opts []Option) *LangChainTool {
 	if schema.Properties[t.bare].Type != "string" {
 		t.bare = ""
 	}
-	t.description = t.describe(f)
+	t.description = describe(t, f)
 	return t
 }
 
 // describe says what the tool does, and what to give it: agents that choose tools by
 // their text are shown nothing else.
-func (t *LangChainTool) describe(f *Function) string {
+func describe(t *LangChainTool, f *Function) string {
 	input := "Input: a JSON object of this JSON schema: " + string(f.Parameters)
 	switch {
 	case len(t.properties) == 0:

@@ -26,6 +26,7 @@ func langChain(t *testing.T) (*Pool, map[string]*LangChainTool) {
 	addTool(m, "required", object(`{"q":{"type":"string"},"n":{"type":"integer"}}`, "q"))
 	addTool(m, "number", object(`{"n":{"type":"integer"}}`, "n"))
 	addTool(m, "two", object(`{"a":{"type":"string"},"b":{"type":"string"}}`, "a", "b"))
+	addTool(m, "odd", object(`{"a":{"type":"string"}}`, "a", "b"))
 	addTool(m, "none", object(`{}`))
 	addTool(m, "files.read", object(`{"__arg1":{"type":"string"}}`))
 	m.AddTool(&mcp.Tool{Name: "fail", InputSchema: object(`{}`)}, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
@@ -62,7 +63,7 @@ func TestAnAgentGivesAnObjectOrTheOneStringThatAToolTakes(t *testing.T) {
 		{"number", `{"n":1}`, `number {"n":1}`},
 		{"none", "", `none {}`},
 		{"none", "{}", `none {}`},
-		{"files.read", `{"__arg1":"x"}`, `files.read {"__arg1":"x"}`},
+		{"files.read", `{"__arg1":"{\"q\":1}"}`, `files.read {"__arg1":"{\"q\":1}"}`},
 	} {
 		got, err := tools[c.tool].Call(t.Context(), c.input)
 		if err != nil || got != c.want {
@@ -77,6 +78,7 @@ func TestWhatAnAgentCanMendIsAResult(t *testing.T) {
 	for _, c := range []struct{ tool, input, want string }{
 		{"fail", "{}", "Error: disk full"},
 		{"two", "words", "Error: mcpool: tool two: the arguments are not JSON: give one JSON object"},
+		{"odd", "words", "Error: mcpool: tool odd: the arguments are not JSON: give one JSON object"},
 		{"number", "1", "Error: mcpool: tool number: the arguments are not a JSON object"},
 	} {
 		got, err := tools[c.tool].Call(t.Context(), c.input)

@@ -176,14 +176,15 @@ const (
 	canElicit ability = 1 << iota
 	canSample
 	canHear // it does not tell that: it asks for the stream that updates come on
-
-	abilities = iota // how many there are
 )
+
+// abilityBits is how many abilities there are.
+const abilityBits = 3
 
 // allAbilities goes through every set of abilities.
 func allAbilities() []ability {
-	list := make([]ability, 0, 1<<abilities)
-	for a := range ability(1 << abilities) {
+	list := make([]ability, 0, 1<<abilityBits)
+	for a := range ability(1 << abilityBits) {
 		list = append(list, a)
 	}
 	return list

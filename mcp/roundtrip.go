@@ -70,6 +70,10 @@ func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// CloseIdleConnections is for http.Client.
+func (t *chain) CloseIdleConnections() {}
+
+// roundTrip is RoundTrip without the look at streams.
 func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 	if originOf(req.URL) != t.origin {
 		closeBody(req)
@@ -111,9 +115,6 @@ func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return resp, nil
 }
-
-// CloseIdleConnections is for http.Client.
-func (t *chain) CloseIdleConnections() {}
 
 // send puts headers on and chooses whether the provider is asked.
 func (t *chain) send(req *http.Request, c *call) (*http.Response, error) {
