@@ -67,3 +67,30 @@ func TestAServerThatRefusesDiscoveryAloneIsInitialized(t *testing.T) {
 		t.Errorf("got %v", res)
 	}
 }
+
+func TestANoteThatIsTakenWithATypeAndNoBodyIsTaken(t *testing.T) { // as the Python SDK does
+	t.Parallel()
+	for _, status := range []int{http.StatusAccepted, http.StatusNoContent} {
+		s := newServer(t, oldEra)
+		s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return false
+			}
+			r.Body = io.NopCloser(strings.NewReader(string(body)))
+			if !strings.Contains(string(body), `"notifications/initialized"`) {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			return true
+		})
+		p, err := Open(t.Context(), Config{Endpoint: s.url()})
+		if err != nil {
+			t.Fatalf("%d: %v", status, err)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

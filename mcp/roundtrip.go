@@ -104,6 +104,8 @@ func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil // for http.Client to follow, or not
 	case resp.StatusCode/100 != 2:
 		return t.refused(req, resp)
+	case resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent:
+		return resp, nil // taken note of: what has no body may have any type
 	case mediaType(resp) == "application/json":
 		return t.wholeBody(resp)
 	}
