@@ -1,0 +1,60 @@
+"""A server of the Python SDK, with what the tests of this folder use.
+
+server.py stdio
+server.py http PORT
+"""
+
+import asyncio
+import sys
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel
+
+server = MCPServer("python-peer", log_level="ERROR")
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+
+
+@server.tool(annotations=READ_ONLY)
+def echo(message: str) -> str:
+    return "Echo: " + message
+
+
+@server.tool(annotations=READ_ONLY)
+async def slow(ctx: Context, duration: float, steps: int) -> str:
+    for step in range(1, steps + 1):
+        await asyncio.sleep(duration / steps)
+        await ctx.report_progress(step, steps)
+    return "completed"
+
+
+class Answer(BaseModel):
+    name: str
+
+
+@server.tool()
+async def ask(ctx: Context) -> str:
+    answer = await ctx.elicit("who are you?", Answer)
+    return f"{answer.action}: {answer.data.name}" if answer.action == "accept" else answer.action
+
+
+@server.prompt()
+def greet() -> str:
+    return "hello"
+
+
+@server.resource("peer://fact")
+def fact() -> str:
+    return "a fact"
+
+
+@server.resource("peer://{name}/fact")
+def fact_of(name: str) -> str:
+    return "a fact of " + name
+
+
+if sys.argv[1] == "stdio":
+    server.run("stdio")
+else:
+    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
