@@ -1,7 +1,7 @@
 // Package probe is the root of the module for health probe plugins: ways to find
-// out whether a session is still good, such as calling a tool and looking at its
-// answer. Each will be a library package in a folder of its own, with its binary
-// below it in cmd.
+// out whether a resource is still good. Each is a library package in a folder of
+// its own, an implementation of sdk/probe.Prober:
 //
-// Nothing is here yet.
+//   - toolcall: calls a tool of an MCP server and looks at its answer
+//   - http: asks a health URL beside the resource
 package probe

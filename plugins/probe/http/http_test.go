@@ -1,0 +1,167 @@
+package http
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/probe"
+)
+
+type target struct{ about probe.Description }
+
+func (t target) Describe() probe.Description { return t.about }
+
+func (t target) Call(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+	return nil, probe.ErrNotListed
+}
+
+func check(t *testing.T, cfg Config, about probe.Description) (probe.Verdict, error) {
+	t.Helper()
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Probe(t.Context(), target{about})
+}
+
+func TestStatusAndBodyDecide(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Key") != "k" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		status := 0
+		_, _ = fmt.Sscan(r.URL.Query().Get("status"), &status)
+		w.Header().Set("Location", "/?status=200")
+		w.WriteHeader(status)
+		fmt.Fprint(w, "state: fine")
+	}))
+	t.Cleanup(s.Close)
+	for _, c := range []struct {
+		status   int
+		statuses []int
+		body     string
+		want     probe.Status
+	}{
+		{200, nil, "", probe.Healthy},
+		{299, nil, "", probe.Healthy},
+		{302, nil, "", probe.Unhealthy},
+		{503, nil, "", probe.Unhealthy},
+		{503, []int{200, 503}, "", probe.Healthy},
+		{201, []int{200}, "", probe.Unhealthy},
+		{200, nil, `^state: fine$`, probe.Healthy},
+		{200, nil, `broken`, probe.Unhealthy},
+	} {
+		v, err := check(t, Config{
+			URL: s.URL + "/?status=${code}", Statuses: c.statuses, Body: c.body, Headers: map[string]auth.Secret{"X-Key": auth.NewSecret("k")},
+		}, probe.Description{Attrs: map[string]string{"code": fmt.Sprint(c.status)}})
+		if err != nil || v.Status != c.want {
+			t.Errorf("%+v: %v, %v", c, v, err)
+		}
+	}
+}
+
+func TestNoAnswerIsNotTheResourcesFault(t *testing.T) {
+	t.Parallel()
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(hanging.Close)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for _, url := range []string{hanging.URL, closed.URL} {
+		for _, want := range []probe.Status{probe.Unknown, probe.Unhealthy} {
+			v, err := check(t, Config{URL: url, Timeout: 50 * time.Millisecond, Unreachable: want}, probe.Description{})
+			if err != nil || v.Status != want {
+				t.Errorf("%v, %v", v, err)
+			}
+		}
+	}
+	p, err := New(Config{URL: hanging.URL, Unreachable: probe.Unhealthy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v, err := p.Probe(ctx, target{}); !errors.Is(err, context.Canceled) || v.Status != probe.Unknown {
+		t.Errorf("cut short: %v, %v", v, err)
+	}
+}
+
+func TestACertificateThatExpiresSoonDegrades(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	left := time.Until(s.Certificate().NotAfter)
+	for _, c := range []struct {
+		warning time.Duration
+		roots   *x509.CertPool
+		want    probe.Status
+	}{
+		{left - time.Hour, roots, probe.Healthy},
+		{left + time.Hour, roots, probe.Degraded},
+		{-1, roots, probe.Healthy},
+		{0, x509.NewCertPool(), probe.Unhealthy},
+	} {
+		v, err := check(t, Config{URL: s.URL, CertWarning: c.warning, TLS: &tls.Config{RootCAs: c.roots}}, probe.Description{})
+		if err != nil || v.Status != c.want {
+			t.Errorf("warning %v: %v, %v", c.warning, v, err)
+		}
+	}
+}
+
+func TestASlowAnswerDegrades(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(s.Close)
+	if v, err := check(t, Config{URL: s.URL, Latency: 1}, probe.Description{}); err != nil || v.Status != probe.Degraded { // no network takes a nanosecond
+		t.Errorf("%v, %v", v, err)
+	}
+}
+
+func TestValuesOfATargetAreEscaped(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.RequestURI }))
+	t.Cleanup(s.Close)
+	about := probe.Description{ID: "7", Pool: "a b/c?d&e", Attrs: map[string]string{"x": "#+"}}
+	if _, err := check(t, Config{URL: s.URL + "/${pool}/${id}?x=${x}&y=${none}"}, about); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-seen; got != "/a%20b%2Fc%3Fd%26e/7?x=%23%2B&y=" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2hunter2"
+	_, err := New(Config{
+		URL: "ftp://user:" + secret + "@x", Headers: map[string]auth.Secret{"bad name": auth.NewSecret(secret)}, Timeout: -1, Statuses: []int{7},
+		Body: "(", Latency: -1, CertWarning: -2, Unreachable: 9,
+	})
+	for _, field := range []string{"URL", "Headers", "Timeout", "Statuses", "Body", "Latency", "CertWarning", "Unreachable"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not named in %v", field, err)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), secret) {
+		t.Errorf("a secret is shown: %v", err)
+	}
+	for _, url := range []string{"", "http://${pool}/x", "http://user@x/", "http:///x", "http://x:${id}/"} {
+		if _, err := New(Config{URL: url}); err == nil {
+			t.Errorf("%q was taken", url)
+		}
+	}
+}
