@@ -45,7 +45,7 @@ var rules = []rule{
 	{Room: "plugins/auth", Ours: []string{"sdk"}, Never: []string{grpc, goPlugin}, Libraries: true},
 	{Room: "plugins/transport", Ours: []string{"sdk"}, Never: []string{grpc, goPlugin}, Libraries: true},
 	{Room: "plugins/probe", Ours: []string{"sdk"}, Never: []string{grpc, goPlugin}, Libraries: true},
-	{Room: "plugins/metrics", Ours: []string{"core", "mcp", "sdk/metrics"}, Libraries: true},
+	{Room: "plugins/metrics", Ours: []string{"core", "mcp", "sdk/metrics", "sdk/auth", "sdk/transport", "sdk/probe"}, Libraries: true},
 }
 
 // check returns every breach of rules by pkgs, and every rule whose room exists
