@@ -36,7 +36,7 @@ type CallStart struct {
 	Method   string // of MCP
 	Tool     string // if it is tools/call
 	// Listed says that the list of tools has Tool, as the server last gave it to this
-	// identity. A name that is not there may be anything that a caller made up.
+	// identity or the default one. A name that is not there may be anything that a caller made up.
 	Listed    bool
 	Transport string // http, sse, stdio or custom
 	Protocol  string // the version the endpoint speaks, empty if not known yet
@@ -61,7 +61,7 @@ func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool strin
 		return ctx, p.countEnd
 	}
 	e := CallStart{
-		Pool: p.cfg.Name, Identity: id.label, Method: method, Tool: tool, Listed: tool != "" && id.lists.hasTool(tool),
+		Pool: p.cfg.Name, Identity: id.label, Method: method, Tool: tool, Listed: tool != "" && (id.lists.hasTool(tool) || p.def.lists.hasTool(tool)),
 		Transport: p.kind.String(), Protocol: p.era.known(),
 	}
 	if h.CallStart != nil {

@@ -1,7 +1,4 @@
-// Package metrics is the root of the module for metric sinks: places where the
-// numbers of a pool can go, such as Prometheus, OpenTelemetry and CloudWatch.
-// Each will be a library package in a folder of its own, and have a binary below
-// it in cmd where it can also run outside the host's process.
-//
-// Nothing is here yet.
+// Package metrics is the root of the module for places where the numbers of a pool
+// can go. Each is a library package in a folder of its own: prometheus and otel run
+// in the process of the pool.
 package metrics
