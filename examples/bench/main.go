@@ -16,6 +16,7 @@ import (
 var suites = []func() suite{
 	coreSuite,
 	authSuite,
+	observeSuite,
 }
 
 // Many short measurements agree better from run to run than few long ones of
