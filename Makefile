@@ -17,6 +17,9 @@ outside := examples/bench examples/langchain .ci/tools
 bin := bin/$(shell go env GOVERSION)
 pins := .ci/tools/go.mod .ci/tools/go.sum
 
+# The tools for .proto files have a module of their own: buf brings much along.
+proto := $(addprefix $(bin)/,buf protoc-gen-go protoc-gen-go-grpc)
+
 # What "make check" runs: cheap steps first, the verdict of go test last.
 steps := fmt vet imports generated fix staticcheck lint modules race test
 
@@ -53,12 +56,14 @@ imports: ## fail on imports against the direction that .ci/tools/imports lists
 	@GOWORK=off go run -C .ci/tools ./imports -root "$(CURDIR)"
 
 .PHONY: generate
-generate: ## write generated files and the snippets in Markdown
+generate: $(proto) ## write generated files and the snippets in Markdown
+	@.ci/proto/generate "$(CURDIR)/$(bin)"
 	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)"
 	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)"
 
 .PHONY: generated
-generated: ## fail if "make generate" would change a file
+generated: $(proto) ## fail if "make generate" would change a file
+	@.ci/proto/generate "$(CURDIR)/$(bin)" -check
 	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)" -check
 	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)" -check
 
@@ -92,6 +97,10 @@ race: ## the tests of races (ConcurrentSafe in their name), many times
 bench: ## measure core beside other pools
 	GOWORK=off go run -C examples/bench . -suite core
 
+.PHONY: plugins
+plugins: ## build the plugin binaries into bin/plugins, with checksums and a manifest
+	@.ci/plugins bin/plugins
+
 .PHONY: cover
 cover: ## test coverage, in total and as bin/cover.html
 	@mkdir -p bin
@@ -111,4 +120,11 @@ $(bin)/staticcheck: tool = honnef.co/go/tools/cmd/staticcheck
 $(bin)/benchstat: tool = golang.org/x/perf/cmd/benchstat
 $(bin)/golangci-lint $(bin)/staticcheck $(bin)/benchstat: $(pins)
 	GOWORK=off go build -C .ci/tools -o "$(CURDIR)/$@" $(tool)
+	@touch $@
+
+$(bin)/buf: tool = github.com/bufbuild/buf/cmd/buf
+$(bin)/protoc-gen-go: tool = google.golang.org/protobuf/cmd/protoc-gen-go
+$(bin)/protoc-gen-go-grpc: tool = google.golang.org/grpc/cmd/protoc-gen-go-grpc
+$(proto): .ci/proto/go.mod .ci/proto/go.sum
+	GOWORK=off go build -C .ci/proto -o "$(CURDIR)/$@" $(tool)
 	@touch $@

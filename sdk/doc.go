@@ -1,9 +1,42 @@
-// Package sdk will be what the author of a plugin binary calls from main: it
-// serves one factory per kind of plugin and speaks to the host for it.
+// Package sdk is what the author of a plugin binary calls from main.
 //
-// Nothing is in this package yet. The contracts live below it, each kind of
-// plugin in a package of its own with one small Go interface, so that code which
-// compiles a plugin in links none of the machinery for binaries. Beside them
-// will stand host, which verifies, starts and supervises plugin binaries, and
-// plugintest, the tests that every plugin has to pass.
+//	func main() {
+//		sdk.Main(sdk.Info{Name: "acme-auth", Version: "1.2.0"}, sdk.Auth(acme.New))
+//	}
+//
+// is a whole plugin: [Auth] takes the same factory that a program would call which
+// compiles the plugin in. [Main] speaks to the host for it. Run by hand, the binary
+// explains itself, and "--describe" prints what a host would learn, as JSON.
+//
+// # Configuration
+//
+// The factory's second parameter is a struct. Its JSON Schema is derived from it,
+// and an instance's configuration is decoded into it strictly. Fields of the type
+// auth.Secret are secrets: the host delivers them apart from the configuration, and
+// one that stands in it is refused. Return *auth.ConfigError for what is wrong with
+// a value, all faults joined; they reach the host as they are.
+//
+// # Logging
+//
+// Main sets slog's default logger. What is logged with it, or with the logger that
+// [InstanceOf] returns, reaches the host with its level and attributes. Everything
+// that is printed to stdout or stderr reaches the host's log too, as it is. Nothing
+// may be printed to stdout before Main is called.
+//
+// # Errors
+//
+// Errors cross the wire with all that package auth says a caller may branch on. The
+// host also learns whether the plugin failed or what it talks to: network errors,
+// throttling and refusals are the latter, and an error with a method
+//
+//	Downstream() bool
+//
+// says so itself.
+//
+// # Life
+//
+// A panic in a call fails that call. SIGTERM and SIGINT are ignored, because they
+// often reach a host's whole process group: the host drains first, then asks for a
+// shutdown. When the host is gone, its end of the lifeline is closed by the kernel:
+// the plugin closes its instances, removes what the host left and exits.
 package sdk

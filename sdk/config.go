@@ -1,0 +1,201 @@
+package sdk
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/config"
+)
+
+// schemaOf derives the JSON Schema of a configuration and the paths of its secrets.
+func schemaOf[C any]() (json.RawMessage, []string, error) {
+	t := reflect.TypeFor[C]()
+	if t.Kind() != reflect.Struct {
+		return nil, nil, fmt.Errorf("sdk: the configuration of a plugin is a struct, not %v", t)
+	}
+	schema, err := jsonschema.For[C](&jsonschema.ForOptions{IgnoreInvalidTypes: true, TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[auth.Secret](): {Type: "string", WriteOnly: true, Description: "A secret: delivered apart from the configuration."},
+		reflect.TypeFor[time.Duration](): {
+			Description: `A duration such as "1m30s", or -1 where that turns something off.`,
+			AnyOf:       []*jsonschema.Schema{{Type: "string"}, {Const: new(any(-1))}},
+		},
+	}})
+	if err != nil {
+		return nil, nil, fmt.Errorf("sdk: no JSON Schema can be derived from %v: %w", t, err)
+	}
+	allOptional(schema)
+	raw, err := json.Marshal(schema)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sdk: the JSON Schema of %v: %w", t, err)
+	}
+	var paths []string
+	secretsIn(t, "", nil, func(path string) { paths = append(paths, path) })
+	return raw, paths, nil
+}
+
+// allOptional says what sdk/config does: it drops what must be there: the zero value of a field means its default,
+// and it is the factory that knows which have none.
+func allOptional(s *jsonschema.Schema) {
+	s.Required = nil
+	// Nor is null a value: a field is left out instead.
+	if s.Types = slices.DeleteFunc(s.Types, func(t string) bool { return t == "null" }); len(s.Types) == 1 {
+		s.Type, s.Types = s.Types[0], nil
+	}
+	for _, p := range s.Properties {
+		allOptional(p)
+	}
+	if s.Items != nil {
+		allOptional(s.Items)
+	}
+}
+
+// secretsIn visits the paths of the secrets in a struct, in the order of its fields.
+func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(string)) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == reflect.TypeFor[auth.Secret]() {
+		visit(prefix)
+		return
+	}
+	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
+		return
+	}
+	above = append(above, t)
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		path := prefix
+		if !f.Anonymous || name != "" {
+			if name == "" {
+				name = f.Name
+			}
+			path = join(prefix, name)
+		}
+		secretsIn(f.Type, path, above, visit)
+	}
+}
+
+func join(prefix, name string) string {
+	if prefix == "" {
+		return name
+	}
+	return prefix + "." + name
+}
+
+// decode reads a configuration and its secrets into a C. The error joins an
+// *auth.ConfigError per fault, and never shows a value.
+func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, error) {
+	var cfg C
+	if len(bytes.TrimSpace(data)) == 0 {
+		data = []byte("{}")
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(data, &doc); err != nil || doc == nil {
+		return cfg, &auth.ConfigError{Field: "the configuration", Problem: "is not a JSON object"}
+	}
+	var errs []error
+	for _, path := range paths {
+		if has(doc, path) {
+			errs = append(errs, &auth.ConfigError{
+				Field: path, Problem: "is a secret and stands in the configuration: deliver it among the secrets",
+			})
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(secrets)) {
+		switch {
+		case !slices.Contains(paths, path):
+			problem := "is not a secret of this plugin, which has none"
+			if len(paths) > 0 {
+				problem = fmt.Sprintf("is not a secret of this plugin, which has %q", paths)
+			}
+			errs = append(errs, &auth.ConfigError{Field: path, Problem: problem})
+		case !has(doc, path):
+			if err := put(doc, path, string(secrets[path])); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return cfg, errors.Join(errs...)
+	}
+	whole, err := json.Marshal(doc)
+	if err != nil {
+		return cfg, &auth.ConfigError{Field: "the configuration", Problem: "is not JSON"}
+	}
+	if err := decodeStrictly(whole, &cfg); err != nil {
+		return cfg, err
+	}
+	return cfg, nil
+}
+
+// has reports whether the document has a member at the path.
+func has(doc map[string]json.RawMessage, path string) bool {
+	name, rest, nested := strings.Cut(path, ".")
+	raw, ok := doc[name]
+	if !ok || !nested {
+		return ok
+	}
+	var inner map[string]json.RawMessage
+	return json.Unmarshal(raw, &inner) == nil && has(inner, rest)
+}
+
+// put adds a secret to the document.
+func put(doc map[string]json.RawMessage, path, value string) error {
+	name, rest, nested := strings.Cut(path, ".")
+	if !nested {
+		raw, err := json.Marshal(value)
+		doc[name] = raw
+		return err
+	}
+	inner := map[string]json.RawMessage{}
+	if raw, ok := doc[name]; ok {
+		if err := json.Unmarshal(raw, &inner); err != nil || inner == nil {
+			return &auth.ConfigError{Field: name, Problem: "is not an object"}
+		}
+	}
+	if err := put(inner, rest, value); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(inner)
+	doc[name] = raw
+	return err
+}
+
+// decodeStrictly is the place where JSON becomes a struct.
+func decodeStrictly(data []byte, into any) error {
+	return asConfigErrors(config.Decode(data, into))
+}
+
+// asConfigErrors gives the faults of the JSON the type that callers look for.
+func asConfigErrors(err error) error {
+	if err == nil {
+		return nil
+	}
+	faults := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		faults = joined.Unwrap()
+	}
+	for i, fault := range faults {
+		if fe, ok := errors.AsType[*config.FieldError](fault); ok {
+			field := fe.Field
+			if field == "" {
+				field = "the configuration"
+			}
+			faults[i] = &auth.ConfigError{Field: field, Problem: fe.Problem}
+		}
+	}
+	return errors.Join(faults...)
+}

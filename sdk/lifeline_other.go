@@ -1,0 +1,6 @@
+//go:build !unix
+
+package sdk
+
+func keepFromChildren(int) {}
+func killGroup()           {}

@@ -1,0 +1,164 @@
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type settings struct {
+	Name  string      `json:"name"`
+	Count int         `json:"count"`
+	Key   auth.Secret `json:"key"`
+	Inner struct {
+		Key  auth.Secret `json:"key"`
+		Note string      `json:"note"`
+	} `json:"inner"`
+	Func func() `json:"-"`
+}
+
+type signer struct {
+	auth.Provider
+	auth.Signer
+}
+
+func factory(context.Context, settings) (signer, error) { return signer{}, nil }
+
+func plain(context.Context, settings) (auth.Provider, error) { return nil, errors.New("not here") }
+
+func TestDescribePrintsWhatAHostLearns(t *testing.T) {
+	t.Parallel()
+	var out, errOut bytes.Buffer
+	code := run(Info{Name: "acme", Version: "1.2.3", Environment: []string{"ACME_*"}},
+		[]Kind{Auth(factory, Headers("Authorization", "X-Acme"))}, []string{"--describe"}, &out, &errOut)
+	var d wire.Description
+	if err := json.Unmarshal(out.Bytes(), &d); err != nil || code != 0 || errOut.Len() > 0 {
+		t.Fatalf("code %d, %v, %s", code, err, &errOut)
+	}
+	k := d.Kinds[0]
+	if d.Name != "acme" || d.Version != "1.2.3" || !slices.Equal(d.Environment, []string{"ACME_*"}) || k.Name != "auth" ||
+		!slices.Equal(k.Majors, []uint32{1}) || !slices.Equal(k.Headers, []string{"Authorization", "X-Acme"}) {
+		t.Errorf("%+v", d)
+	}
+	var schema struct {
+		Properties map[string]map[string]any `json:"properties"`
+		Required   []string                  `json:"required"`
+	}
+	if err := json.Unmarshal(k.Config, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if schema.Properties["key"]["writeOnly"] != true || schema.Properties["count"]["type"] != "integer" ||
+		schema.Properties["Func"] != nil || len(schema.Required) != 0 {
+		t.Errorf("schema %s", k.Config)
+	}
+}
+
+func TestTheTypeOfTheProviderTellsWhatItCan(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		kind Kind
+		want []string
+	}{
+		"a concrete signer":    {Auth(factory), []string{"sign"}},
+		"an interface":         {Auth(plain), nil},
+		"an interface, helped": {Auth(plain, Signs(), LogsIn(), UsesSubject(), Observes()), []string{"login", "observe", "sign", "subject"}},
+	} {
+		d, err := test.kind.impl.describe()
+		if err != nil || !slices.Equal(d.Capabilities, test.want) {
+			t.Errorf("%s: %q, %v", name, d.Capabilities, err)
+		}
+	}
+}
+
+func TestRunByHandItExplainsItself(t *testing.T) {
+	t.Parallel()
+	var out, errOut bytes.Buffer
+	code := run(Info{Name: "acme"}, []Kind{Auth(plain)}, nil, &out, &errOut)
+	if code != 2 || out.Len() > 0 || !strings.Contains(errOut.String(), "acme dev is a plugin for mcpool") {
+		t.Errorf("code %d, %s%s", code, &out, &errOut)
+	}
+}
+
+func TestTheMistakesOfAnAuthorAreTold(t *testing.T) {
+	t.Parallel()
+	for want, test := range map[string]struct {
+		info  Info
+		kinds []Kind
+	}{
+		"Info.Name is missing": {Info{}, []Kind{Auth(plain)}},
+		"was given no kind":    {Info{Name: "x"}, nil},
+		"a zero Kind":          {Info{Name: "x"}, []Kind{{}}},
+		"auth twice":           {Info{Name: "x"}, []Kind{Auth(plain), Auth(plain)}},
+		"is a struct, not int": {Info{Name: "x"}, []Kind{Auth(func(context.Context, int) (auth.Provider, error) { return nil, errors.New("not here") })}},
+		"no factory":           {Info{Name: "x"}, []Kind{Auth[settings, auth.Provider](nil)}},
+	} {
+		var errOut bytes.Buffer
+		if code := run(test.info, test.kinds, []string{"--describe"}, &errOut, &errOut); code != 1 ||
+			!strings.Contains(errOut.String(), want) {
+			t.Errorf("want %q, got code %d, %s", want, code, &errOut)
+		}
+	}
+}
+
+func TestDecodeIsStrictAndNamesFields(t *testing.T) {
+	t.Parallel()
+	_, paths, err := schemaOf[settings]()
+	if err != nil || !slices.Equal(paths, []string{"key", "inner.key"}) {
+		t.Fatalf("secrets %q, %v", paths, err)
+	}
+	secret := func(kv ...string) map[string][]byte {
+		m := map[string][]byte{}
+		for i := 0; i < len(kv); i += 2 {
+			m[kv[i]] = []byte(kv[i+1])
+		}
+		return m
+	}
+	c, err := decode[settings]([]byte(`{"name":"n","inner":{"note":"x"}}`), secret("key", `a"b`, "inner.key", "c"), paths)
+	if err != nil || c.Name != "n" || c.Key.Reveal() != `a"b` || c.Inner.Key.Reveal() != "c" || c.Inner.Note != "x" {
+		t.Errorf("%v %v", c.Name, err)
+	}
+	if _, err := decode[settings](nil, nil, paths); err != nil {
+		t.Errorf("an empty configuration: %v", err)
+	}
+	for name, test := range map[string]struct {
+		doc     string
+		secrets map[string][]byte
+		fields  []string
+	}{
+		"no object":           {`[]`, nil, []string{"the configuration"}},
+		"null":                {`null`, nil, []string{"the configuration"}},
+		"no JSON":             {`{`, nil, []string{"the configuration"}},
+		"unknown":             {`{"nam":"x"}`, nil, []string{"nam"}},
+		"unknown below":       {`{"inner":{"x":1}}`, nil, []string{"inner.x"}},
+		"type":                {`{"count":"x"}`, nil, []string{"count"}},
+		"two at once":         {`{"count":"x","nam":1}`, nil, []string{"count", "nam"}},
+		"a secret inline":     {`{"key":"4711"}`, nil, []string{"key"}},
+		"one below":           {`{"inner":{"key":"4711"}}`, nil, []string{"inner.key"}},
+		"no such secret":      {`{}`, secret("name", "4711"), []string{"name"}},
+		"secret in no object": {`{"inner":7}`, secret("inner.key", "4711"), []string{"inner"}},
+	} {
+		_, err := decode[settings]([]byte(test.doc), test.secrets, paths)
+		for _, field := range test.fields {
+			if err == nil || !strings.Contains(err.Error(), "auth: config: "+field+" ") {
+				t.Errorf("%s: %v does not name %s", name, err, field)
+			}
+		}
+		if err != nil && strings.Contains(err.Error(), "4711") {
+			t.Errorf("%s: %v shows a secret", name, err)
+		}
+		if _, ok := errors.AsType[*auth.ConfigError](err); !ok {
+			t.Errorf("%s: %v is no ConfigError", name, err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package sdk
+
+import (
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+)
+
+// serve speaks to the host until it is gone.
+func serve(d wire.Description, kinds []kind) int {
+	logTo(os.Stderr) // go-plugin puts something else in its place
+	// A signal to the host's process group is not for us: the host drains, then asks
+	// for a shutdown, and if it dies the lifeline says so. Not signal.Ignore: what is
+	// ignored stays so in the programs that a plugin starts.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+
+	set := newInstances()
+	line := watchLifeline(set)
+	b := &base{description: d, kinds: kinds, set: set, shutdown: line.expect}
+	limit := wire.DefaultMaxMessage
+	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxMessage)); err == nil && n > 0 {
+		limit = n
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
+		},
+		Plugins: plugin.PluginSet{wire.PluginName: &server{base: b}},
+		Logger:  hclog.NewNullLogger(),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts,
+				grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
+				grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(streaming))...)
+		},
+	})
+	line.end()
+	return 0
+}
+
+// server registers everything with go-plugin.
+type server struct {
+	plugin.NetRPCUnsupportedPlugin
+	grpcOnly
+
+	base *base
+}
+
+func (s *server) GRPCServer(_ *plugin.GRPCBroker, srv *grpc.Server) error {
+	basev1.RegisterPluginServiceServer(srv, s.base)
+	for _, k := range s.base.kinds {
+		k.register(srv, s.base.set)
+	}
+	return nil
+}
+
+// logTo makes slog's default logger write what the host reads.
+func logTo(f *os.File) {
+	level := slog.LevelInfo
+	_ = level.UnmarshalText([]byte(os.Getenv(wire.EnvLogLevel))) // else stays as it is
+	slog.SetDefault(slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: level})))
+}
