@@ -23,6 +23,9 @@ var documented = []source{
 	{Dir: "plugins/auth/sigv4", Type: "Config"},
 	{Dir: "plugins/auth/oauth", Type: "Config"},
 	{Dir: "plugins/auth/oauth", Type: "Client"},
+	{Dir: "sdk/host", Type: "Plugin"},
+	{Dir: "sdk/host", Type: "Limits"},
+	{Dir: "sdk/host", Type: "Instance"},
 }
 
 // output is the page, relative to the root of the repository.

@@ -1,0 +1,164 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+)
+
+// dialOptions are what every connection to a plugin has. conns is told of the
+// connection as soon as it is used, because go-plugin loses it on some errors.
+func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.MessageBytes), grpc.MaxCallSendMsgSize(l.MessageBytes)),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(),
+		grpc.WithChainUnaryInterceptor(func(
+			ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption,
+		) error {
+			conns.set(cc)
+			ctx, cancel := withDefaultDeadline(ctx, l.Call)
+			defer cancel()
+			return next(ctx, method, req, reply, cc, opts...)
+		}),
+		grpc.WithChainStreamInterceptor(func(
+			ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption,
+		) (grpc.ClientStream, error) {
+			conns.set(cc)
+			return next(ctx, desc, cc, method, opts...)
+		}),
+	}
+}
+
+// connection remembers what has to be closed.
+type connection struct {
+	mu sync.Mutex
+	cc *grpc.ClientConn // guarded by mu
+}
+
+func (c *connection) set(cc *grpc.ClientConn) {
+	c.mu.Lock()
+	c.cc = cc
+	c.mu.Unlock()
+}
+
+func (c *connection) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cc != nil {
+		_ = c.cc.Close() // again perhaps, which is an error and no harm
+	}
+}
+
+// withDefaultDeadline bounds a context that has no deadline.
+func withDefaultDeadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// withTraceparent sends the trace context along.
+func withTraceparent(ctx context.Context, traceparent string) context.Context {
+	if traceparent == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, wire.TraceparentKey, traceparent)
+}
+
+// fromRPC makes what a call returned the error that callers see.
+func fromRPC(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if e, ok := wire.FromStatus(err); ok {
+		return e
+	}
+	e := &Error{Message: status.Convert(err).Message(), Ran: true}
+	switch {
+	case errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled:
+		e.Message, e.Causes = "the call was given up", []error{context.Canceled}
+	case errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded:
+		e.Message, e.Causes = "the plugin did not answer in time", []error{context.DeadlineExceeded}
+	case status.Code(err) == codes.Unavailable || errors.Is(err, errLost):
+		e.Message, e.Causes = "the plugin went away during the call", []error{errLost}
+	case status.Code(err) == codes.ResourceExhausted:
+		e.Message = "a message was larger than Limits.MessageBytes: " + e.Message
+	case status.Code(err) == codes.Unimplemented:
+		e.Ran = false
+	}
+	e.Message = wire.Clean(e.Message, 4<<10)
+	return e
+}
+
+// call runs f on a living process. It counts as under way until f returns. If the
+// process is lost, or lost the instance, it is repeated once.
+func (r *Running) call(ctx context.Context, method, instance string, f func(context.Context, *process) error) (err error) {
+	if span := r.span(); span != nil {
+		var traceparent string
+		var end func(error)
+		ctx, traceparent, end = span(ctx, r.name, method)
+		ctx = context.WithValue(withTraceparent(ctx, traceparent), traceKey{}, traceparent)
+		defer func() { end(err) }()
+	}
+	for again := false; ; again = true {
+		p, err := r.current(ctx)
+		if err != nil {
+			return r.say(err, method, instance)
+		}
+		err = f(ctx, p)
+		p.end()
+		if err == nil {
+			return nil
+		}
+		e := fromRPC(err)
+		lost := errors.Is(e, errLost)
+		if lost {
+			p.condemn("its connection broke")
+		}
+		switch {
+		case again || ctx.Err() != nil:
+		case lost:
+			continue
+		case errors.Is(e, wire.ErrNoInstance) && instance != "":
+			if err := r.reopen(ctx, instance); err != nil {
+				return r.say(err, method, instance)
+			}
+			continue
+		}
+		return r.say(e, method, instance)
+	}
+}
+
+// span is what the Plugin that runs says.
+func (r *Running) span() func(context.Context, string, string) (context.Context, string, func(error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plugin.Span
+}
+
+type traceKey struct{}
+
+func traceparentOf(ctx context.Context) string {
+	s, _ := ctx.Value(traceKey{}).(string)
+	return s
+}
+
+// say adds to an error whose it is.
+func (r *Running) say(err error, method, instance string) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		said := *e
+		said.Plugin, said.Instance, said.Method = r.name, instance, method
+		return &said
+	}
+	return fmt.Errorf("host: plugin %s: %s: %w", r.name, method, err)
+}

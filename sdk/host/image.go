@@ -1,0 +1,83 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// image is a verified copy of a binary that nobody can change.
+type image struct {
+	file   *os.File // a sealed memory file that the child inherits, or nil
+	path   string   // what to execute where there is none
+	digest string
+}
+
+// maxImage bounds a binary, so that a path to something endless is refused.
+const maxImage = 1 << 30
+
+func (i *image) close() {
+	if i.file != nil {
+		_ = i.file.Close()
+	}
+}
+
+// newImage copies the binary, hashing the bytes on their way, so that what is
+// compared is what runs.
+func newImage(p *Plugin, dir string) (*image, error) {
+	refuse := func(reason, remedy string, err error) error {
+		return &LaunchError{Path: p.Path, Reason: reason, Remedy: remedy, Err: err}
+	}
+	src, err := os.Open(p.Path)
+	if err != nil {
+		return nil, refuse("cannot be opened", "Check the path and its permissions.", err)
+	}
+	defer func() { _ = src.Close() }()
+	info, err := src.Stat()
+	switch {
+	case err != nil:
+		return nil, refuse("cannot be looked at", "", err)
+	case !info.Mode().IsRegular():
+		return nil, refuse("is not a file", "Give the path of the binary itself.", nil)
+	case info.Size() > maxImage:
+		return nil, refuse("is larger than 1 GiB", "Is it the binary?", nil)
+	}
+	if problem := writableByOthers(p.Path, info); problem != "" {
+		return nil, refuse(problem, "Take that permission away (chmod go-w) and check who had it.", nil)
+	}
+	if err := checkPlatform(src); err != nil {
+		return nil, refuse(err.Error(), "Install the build for this platform.", nil)
+	}
+	h := sha256.New()
+	img, err := copyImage(io.TeeReader(io.LimitReader(src, maxImage), h), dir)
+	if err != nil {
+		return nil, refuse("cannot be copied to a safe place", "", err)
+	}
+	img.digest = hex.EncodeToString(h.Sum(nil))
+	if p.SHA256 != "" && !strings.EqualFold(img.digest, p.SHA256) {
+		img.close()
+		return nil, refuse(fmt.Sprintf("has the SHA-256 %s, not %s", img.digest, strings.ToLower(p.SHA256)),
+			"If the file was updated on purpose, update the digest; otherwise somebody changed it.", nil)
+	}
+	return img, nil
+}
+
+// copyToFile makes the copy where memory files do not exist, or may not be executed.
+func copyToFile(r io.Reader, dir string) (*image, error) {
+	f, err := os.CreateTemp(dir, "image-*"+exeSuffix)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(f, r)
+	if err == nil {
+		err = f.Chmod(0o500)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()))
+	}
+	return &image{path: f.Name()}, nil
+}

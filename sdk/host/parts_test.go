@@ -1,0 +1,297 @@
+//go:build unix
+
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/go-mcpool/mcpool/sdk"
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+)
+
+// play plays the part that the program's name names, and reports whether there is one.
+func play(name string) bool {
+	switch filepath.Base(name) {
+	case "good":
+		sdk.Main(sdk.Info{Name: "good", Version: "1.0.0", Environment: []string{"GOOD_*"}},
+			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
+	case "future": // a kind, and a major of a known one, that nobody speaks yet
+		plugin.Serve(&plugin.ServeConfig{
+			HandshakeConfig: plugin.HandshakeConfig{
+				ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
+			},
+			Plugins:    plugin.PluginSet{wire.PluginName: &future{}},
+			GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
+		})
+	case "crashes": // the first time it is good
+		mark := filepath.Join(os.Getenv("CRASH_DIR"), "mark")
+		if _, err := os.Stat(mark); err == nil {
+			fmt.Fprintln(os.Stderr, "not again")
+			os.Exit(4)
+		}
+		os.WriteFile(mark, nil, 0o600)
+		sdk.Main(sdk.Info{Name: "crashes"}, sdk.Auth(newGood))
+	case "next":
+		sdk.Main(sdk.Info{Name: "good", Version: "2.0.0"}, sdk.Auth(newGood, sdk.UsesSubject()))
+	case "host":
+		playHost()
+	case "garbage":
+		fmt.Println("hello, world")
+		time.Sleep(time.Hour)
+	case "exits":
+		fmt.Fprintln(os.Stderr, "no such database")
+		os.Exit(3)
+	case "mute":
+		time.Sleep(time.Hour)
+	case "oldcore":
+		fmt.Println("1|99|unix|/tmp/x|grpc|")
+		time.Sleep(time.Hour)
+	default:
+		return false
+	}
+	return true
+}
+
+// goodConfig configures what an instance of "good" does.
+type goodConfig struct {
+	Greeting string      `json:"greeting"`
+	Key      auth.Secret `json:"key"`
+	Refuse   string      `json:"refuse"`
+}
+
+// good is a provider that does what the identity's name says.
+type good struct {
+	cfg goodConfig
+	in  sdk.Instance
+}
+
+func newGood(ctx context.Context, cfg goodConfig) (*good, error) {
+	in, ok := sdk.InstanceOf(ctx)
+	if !ok {
+		return nil, errors.New("no instance")
+	}
+	if cfg.Refuse != "" {
+		return nil, errors.Join(
+			&auth.ConfigError{Field: "refuse", Problem: "says " + cfg.Refuse}, &auth.ConfigError{Field: "key", Problem: "is no good"})
+	}
+	in.Logger.Info("opened", "n", 7)
+	return &good{cfg: cfg, in: in}, nil
+}
+
+func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credentials, error) {
+	verb, arg, _ := strings.Cut(req.Identity.ID, ":")
+	value := ""
+	switch verb {
+	case "key":
+		value = strings.TrimSpace(g.cfg.Greeting + " " + g.cfg.Key.Reveal())
+	case "pid":
+		value = fmt.Sprint(os.Getpid())
+	case "env":
+		value = os.Getenv(arg)
+	case "state":
+		value = g.in.StateDir
+	case "subject":
+		s, err := req.Identity.Subject(ctx)
+		if err != nil {
+			return auth.Credentials{}, err
+		}
+		value = s.Reveal()
+	case "panic":
+		panic("the secret is 4711")
+	case "nilmap":
+		var m map[string]int
+		m["x"] = 1 //nolint:govet // that is the point
+	case "rejected":
+		return auth.Credentials{}, fmt.Errorf("token endpoint: %w", auth.ErrCredentialsRejected)
+	case "throttled":
+		return auth.Credentials{}, &auth.ThrottledError{RetryAfter: 7 * time.Second}
+	case "login":
+		return auth.Credentials{}, auth.ErrInteractionRequired
+	case "hang":
+		slog.Info("hanging")
+		<-ctx.Done()
+		return auth.Credentials{}, ctx.Err()
+	case "exit":
+		os.Exit(7)
+	case "exitonce": // the first process dies of it, the second answers
+		mark := filepath.Join(g.in.StateDir, "mark")
+		if _, err := os.Stat(mark); err != nil {
+			os.WriteFile(mark, nil, 0o600)
+			os.Exit(7)
+		}
+		value = "second"
+	case "print":
+		fmt.Println("to stdout")
+		fmt.Fprintln(os.Stderr, "to stderr")
+		slog.Warn("to slog", "answer", 42, "who", "deep thought")
+	case "header":
+		return auth.Credentials{Header: http.Header{arg: {"v"}}}, nil
+	case "value":
+		return auth.Credentials{Header: http.Header{"Authorization": {arg}}}, nil
+	case "fd1": // behind go-plugin's back
+		line := bytes.Repeat([]byte("x"), 1<<20)
+		syscall.Write(1, line)
+	case "flood":
+		line := append(bytes.Repeat([]byte("y"), 1000), '\n')
+		for range 20_000 {
+			syscall.Write(2, line)
+		}
+	case "poison":
+		for _, line := range poison {
+			syscall.Write(2, []byte(line+"\n"))
+			syscall.Write(1, []byte(line+"\n"))
+		}
+	case "alloc":
+		for range 24 { // touched, so that it is resident
+			ballast = append(ballast, bytes.Repeat([]byte{1}, 8<<20))
+		}
+	case "spawn":
+		cmd := exec.Command("/bin/sleep", "3600")
+		if err := cmd.Start(); err != nil {
+			return auth.Credentials{}, err
+		}
+		value = fmt.Sprint(cmd.Process.Pid)
+	case "stdin":
+		value, _ = os.Readlink("/proc/self/fd/0")
+	case "fds":
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return auth.Credentials{}, err
+		}
+		value = fmt.Sprint(len(entries))
+	case "home":
+		home, err := os.UserHomeDir()
+		conf, err2 := os.UserConfigDir()
+		if err := errors.Join(err, err2, os.MkdirAll(conf, 0o700)); err != nil {
+			return auth.Credentials{}, err
+		}
+		value = home
+	case "environ":
+		value = strings.Join(os.Environ(), ";")
+	case "big":
+		value = strings.Repeat("b", 5<<20)
+	case "meet": // waits until two are here, or the context ends
+		select {
+		case rendezvous <- struct{}{}:
+		case <-rendezvous:
+		case <-ctx.Done():
+			return auth.Credentials{}, ctx.Err()
+		}
+	case "gate": // waits until a file appears
+		os.WriteFile(filepath.Join(g.in.StateDir, "waiting"), nil, 0o600)
+		for {
+			if _, err := os.Stat(filepath.Join(g.in.StateDir, "open")); err == nil {
+				break
+			}
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+				return auth.Credentials{}, ctx.Err()
+			}
+		}
+		value = "gone through"
+	case "trace":
+		value = sdk.Traceparent(ctx)
+	}
+	return auth.Credentials{
+		Header: http.Header{"Authorization": {value}}, Generation: "g1",
+		Expires: time.Unix(2000000000, 0), RefreshAfter: time.Unix(1900000000, 0),
+	}, nil
+}
+
+var (
+	ballast    [][]byte
+	rendezvous = make(chan struct{})
+)
+
+// poison is what a log line must never be taken for.
+var poison = []string{
+	`{"@message":1}`, `{"@level":"info","@message":{}}`, `{"level":1,"msg":[]}`, `{"level":"INFO"}`, `{`, `null`, `[]`, `""`,
+	`{"level":"INFO","msg":"ok","time":{"a":[1e999]}}`, "\x1b[2J", "\xff\xfe", `{"level":"INFO","msg":"m","":1}`,
+}
+
+func (g *good) Challenge(_ context.Context, _ auth.Request, ch auth.Challenge) (auth.Outcome, error) {
+	if ch.Status == http.StatusForbidden {
+		return auth.NeedsLogin, nil
+	}
+	if string(ch.Body) != "body" || ch.Generation != "g1" || ch.Header.Get("WWW-Authenticate") != "Bearer" {
+		return auth.GiveUp, fmt.Errorf("not what was sent: %v", ch)
+	}
+	return auth.Retry, nil
+}
+
+func (g *good) Sign(ctx context.Context, req auth.Request, hr auth.HTTPRequest) (auth.Signature, error) {
+	switch req.Identity.ID {
+	case "panic":
+		panic("4711")
+	case "hang":
+		<-ctx.Done()
+		return auth.Signature{}, ctx.Err()
+	case "throttled":
+		return auth.Signature{}, &auth.ThrottledError{RetryAfter: time.Second}
+	case "query":
+		return auth.Signature{RawQuery: "a=b c"}, nil
+	}
+	return auth.Signature{
+		Header:   http.Header{"Authorization": {fmt.Sprintf("sig %s %s %x", hr.Method, hr.URL, hr.BodySHA256[:2])}},
+		RawQuery: "signed=1", Generation: "k1",
+	}, nil
+}
+
+func (g *good) Login(ctx context.Context, req auth.Request, d auth.Dialog) error {
+	redirect, err := d.RedirectURL(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.Show(ctx, auth.Prompt{URL: "https://login.example/?back=" + redirect, UserCode: "AB-CD"}); err != nil {
+		return err
+	}
+	query, err := d.Callback(ctx, "state-1")
+	if err != nil {
+		return err
+	}
+	if query.Reveal() != "code=4711&state=state-1" {
+		return fmt.Errorf("got %d bytes: %w", len(query.Reveal()), auth.ErrCredentialsRejected)
+	}
+	return nil
+}
+
+func (g *good) Close(context.Context) error { return nil }
+
+// future describes what this host does not speak, and reads no lifeline.
+type future struct {
+	plugin.NetRPCUnsupportedPlugin
+	basev1.UnimplementedPluginServiceServer
+}
+
+func (f *future) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	basev1.RegisterPluginServiceServer(s, f)
+	return nil
+}
+
+func (*future) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("not here")
+}
+
+func (*future) Describe(context.Context, *basev1.DescribeRequest) (*basev1.DescribeResponse, error) {
+	return &basev1.DescribeResponse{Name: "future", Kinds: []*basev1.Kind{
+		{Name: "auth", Majors: []uint32{7, 8}}, {Name: "telepathy", Majors: []uint32{1}},
+	}}, nil
+}
