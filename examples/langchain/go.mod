@@ -1,6 +1,6 @@
 module github.com/go-mcpool/mcpool/examples/langchain
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/go-mcpool/mcpool/mcp v0.0.0
@@ -43,7 +43,7 @@ require (
 	golang.org/x/exp v0.0.0-20240808152545-0cdaa3abc0fa // indirect
 	golang.org/x/oauth2 v0.35.0 // indirect
 	golang.org/x/sync v0.20.0 // indirect
-	golang.org/x/sys v0.41.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )

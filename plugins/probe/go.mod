@@ -1,6 +1,6 @@
 module github.com/go-mcpool/mcpool/plugins/probe
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/go-mcpool/mcpool/sdk v0.0.0
