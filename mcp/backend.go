@@ -213,6 +213,7 @@ func isRefusal(err error) bool {
 // isPermanent tells whether another attempt to connect is of no use.
 func isPermanent(err error) bool {
 	var (
+		session *SessionError
 		status  *StatusError
 		refusal *AuthError
 		refused *transport.RefusedError
@@ -221,6 +222,8 @@ func isPermanent(err error) bool {
 		host    x509.HostnameError
 	)
 	switch {
+	case errors.As(err, &session) && session.Gone && errors.As(err, &status):
+		return false // it was lost while it was being opened, whatever was answered
 	case errors.As(err, &refusal):
 		return refusal.Status != 0 || refusal.NeedsLogin
 	case errors.As(err, &status):

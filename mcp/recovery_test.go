@@ -380,3 +380,22 @@ func TestCancellingACallLeavesItsNeighboursAlone(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// TestASessionLostWhileItIsOpenedIsOpenedAgain has the server forget a session
+// between the two messages of its handshake, as one that is restarted then does.
+func TestASessionLostWhileItIsOpenedIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, oldEra)
+	var forgot atomic.Bool
+	s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Mcp-Session-Id") == "" || forgot.Swap(true) {
+			return false
+		}
+		http.Error(w, "session not found", http.StatusNotFound)
+		return true
+	})
+	p := s.open(func(c *Config) { c.Min, c.Max = 1, 1 })
+	if _, err := p.Call(t.Context(), "write", nil); err != nil || !forgot.Load() {
+		t.Errorf("got %v", err)
+	}
+}

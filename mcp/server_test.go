@@ -49,6 +49,7 @@ type server struct {
 	mcp      *mcp.Server
 	http     *http.Server
 	served   chan struct{}
+	serving  *int          // requests, since the last start
 	stopped  chan struct{} // closed when the server is killed
 	requests []seen
 	counters map[string]int // by MCP session
@@ -93,8 +94,19 @@ func (s *server) start() {
 	s.mcp = s.tools()
 	handler := s.handler()
 	mux := http.NewServeMux()
+	server, served, serving := &http.Server{Handler: mux}, make(chan struct{}), new(int)
 	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
+		if s.http != server { // killed, and nothing begins any more
+			s.mu.Unlock()
+			panic(http.ErrAbortHandler)
+		}
+		*serving++
+		defer func() {
+			s.mu.Lock()
+			*serving--
+			s.mu.Unlock()
+		}()
 		s.requests = append(s.requests, seen{r.Method, r.Header.Get("Mcp-Method"), r.Header.Clone()})
 		s.mu.Unlock()
 		if hook := s.hook.Load(); hook != nil && (*hook)(w, r) {
@@ -102,8 +114,7 @@ func (s *server) start() {
 		}
 		handler.ServeHTTP(w, r)
 	})
-	server, served := &http.Server{Handler: mux}, make(chan struct{})
-	s.http, s.served = server, served
+	s.http, s.served, s.serving = server, served, serving
 	go func() {
 		defer close(served)
 		_ = server.Serve(l)
@@ -113,7 +124,7 @@ func (s *server) start() {
 // kill ends the server with all its connections and sessions.
 func (s *server) kill() {
 	s.mu.Lock()
-	server, served, m, stopped := s.http, s.served, s.mcp, s.stopped
+	server, served, serving, m, stopped := s.http, s.served, s.serving, s.mcp, s.stopped
 	s.http = nil
 	s.mu.Unlock()
 	if server == nil {
@@ -122,9 +133,16 @@ func (s *server) kill() {
 	_ = server.Close()
 	<-served
 	close(stopped) // last, so that nothing is answered any more
-	for session := range m.Sessions() {
-		_ = session.Close()
-	}
+	// A request under way may still make a session.
+	s.poll("the requests of the server to end", func() bool {
+		s.mu.Lock()
+		over := *serving == 0
+		s.mu.Unlock()
+		for session := range m.Sessions() {
+			_ = session.Close()
+		}
+		return over
+	})
 }
 
 func (s *server) intercept(f func(w http.ResponseWriter, r *http.Request) bool) { s.hook.Store(&f) }
