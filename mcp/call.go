@@ -40,7 +40,7 @@ func do[R any](ctx context.Context, p *Pool, o *options, r request[R]) (res R, e
 // doFor is do for an identity.
 func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r request[R]) (res R, err error) {
 	if p.cfg.Headers != nil {
-		if err := o.addContextHeaders(p.cfg.Headers(ctx)); err != nil {
+		if o, err = o.withContextHeaders(p.cfg.Headers(ctx)); err != nil {
 			return res, err
 		}
 	}
@@ -49,15 +49,15 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
 		defer cancel()
 	}
-	ctx, end := p.observeCall(ctx, id, r.method, r.tool)
+	ctx, seen := p.observeCall(ctx, id, r.method, r.tool)
 	attempts, uncertain, renewed := 0, 0, false
-	defer func() { end(attempts, res, err) }()
+	defer func() { p.callEnded(ctx, seen, attempts, res, err) }()
 	if p.cfg.CheckArguments && r.params != nil {
 		if err = p.checkArguments(ctx, id, nil, r.params); err != nil {
 			return res, err
 		}
 	}
-	var w *patience
+	w := newPatience(p, ctx)
 	for epoch := uint64(0); ; {
 		l, s, leaseErr := p.lease(ctx, id, o, epoch)
 		if leaseErr != nil {
@@ -96,9 +96,6 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 		renewed = renewed || f.dated
 		if f.final || ctx.Err() != nil || uncertain > maxUncertain || !p.mayRepeat(ctx, id, o, r.method, r.tool, f) {
 			return res, err
-		}
-		if w == nil {
-			w = p.newPatience(ctx)
 		}
 		// The first session that turns out to be gone says nothing about the next.
 		if (!f.gone && !f.dated || attempts > 1) && !w.wait() {

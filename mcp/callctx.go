@@ -30,6 +30,7 @@ type call struct {
 	carry       map[string]string // what Hooks.Carry set; nil for nothing
 
 	over  atomic.Bool // the caller waits no longer
+	trace httptrace.ClientTrace
 	wrote atomic.Bool // request headers went to the connection
 	noted atomic.Pointer[error]
 
@@ -99,6 +100,11 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 	if hook := s.id.pool.cfg.Hooks.Carry; hook != nil {
 		c.carried(ctx, hook)
 	}
+	if s.id.pool.kind.http() {
+		// Requests find it in their context. The wire tells when it has one to write to.
+		c.trace.WroteHeaders = c.noteWrote
+		ctx = httptrace.WithClientTrace(ctx, &c.trace)
+	}
 	if o.handlers.progress != nil {
 		c.token = "mcpool-" + strconv.FormatUint(s.id.pool.tokens.Add(1), 36)
 	}
@@ -130,10 +136,7 @@ func (c connContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// trace notes whether the request went to the connection.
-func (c *call) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{WroteHeaders: func() { c.wrote.Store(true) }}
-}
+func (c *call) noteWrote() { c.wrote.Store(true) }
 
 // fail ends the call with err, whatever the SDK makes of it.
 func (c *call) fail(err error) {

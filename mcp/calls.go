@@ -14,7 +14,19 @@ import (
 // Call calls a tool by name. args is anything that marshals to a JSON object, or
 // nil. A tool that fails returns a result with IsError set and no error.
 func (p *Pool) Call(ctx context.Context, name string, args any, opts ...Option) (*mcp.CallToolResult, error) {
-	return p.CallTool(ctx, &mcp.CallToolParams{Name: name, Arguments: args}, opts...)
+	o, err := p.collect(opts)
+	if err != nil {
+		return nil, err
+	}
+	if p.cfg.CheckArguments {
+		return do(ctx, p, o, callTool(&mcp.CallToolParams{Name: name, Arguments: args}))
+	}
+	return do(ctx, p, o, request[*mcp.CallToolResult]{
+		method: methodCallTool, tool: name,
+		send: func(ctx context.Context, s *mcp.ClientSession, token string) (*mcp.CallToolResult, error) {
+			return s.CallTool(ctx, &mcp.CallToolParams{Meta: cloneMeta(nil, token), Name: name, Arguments: args})
+		},
+	})
 }
 
 // CallTool calls a tool on a shared session. It waits for one, and repeats the
@@ -24,7 +36,7 @@ func (p *Pool) CallTool(ctx context.Context, params *mcp.CallToolParams, opts ..
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, p, &o, callTool(params))
+	return do(ctx, p, o, callTool(params))
 }
 
 // GetPrompt gets a prompt on a shared session.
@@ -33,7 +45,7 @@ func (p *Pool) GetPrompt(ctx context.Context, params *mcp.GetPromptParams, opts 
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, p, &o, getPrompt(params))
+	return do(ctx, p, o, getPrompt(params))
 }
 
 // ReadResource reads a resource on a shared session.
@@ -42,7 +54,7 @@ func (p *Pool) ReadResource(ctx context.Context, params *mcp.ReadResourceParams,
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, p, &o, readResource(params))
+	return do(ctx, p, o, readResource(params))
 }
 
 // Complete asks for completions on a shared session.
@@ -51,19 +63,18 @@ func (p *Pool) Complete(ctx context.Context, params *mcp.CompleteParams, opts ..
 	if err != nil {
 		return nil, err
 	}
-	return do(ctx, p, &o, complete(params))
+	return do(ctx, p, o, complete(params))
 }
 
 func callTool(params *mcp.CallToolParams) request[*mcp.CallToolResult] {
-	var given mcp.CallToolParams
-	if params != nil {
-		given = *params
+	if params == nil {
+		params = &mcp.CallToolParams{}
 	}
 	return request[*mcp.CallToolResult]{
-		method: methodCallTool, tool: given.Name, params: &given,
+		method: methodCallTool, tool: params.Name, params: params,
 		send: func(ctx context.Context, s *mcp.ClientSession, token string) (*mcp.CallToolResult, error) {
-			own := given // the SDK writes to what it gets
-			own.Meta = cloneMeta(given.Meta, token)
+			own := *params // the SDK writes to what it gets
+			own.Meta = cloneMeta(params.Meta, token)
 			return s.CallTool(ctx, &own)
 		},
 	}
@@ -125,19 +136,21 @@ func cloneMeta(m mcp.Meta, token string) mcp.Meta {
 	return own
 }
 
-// addContextHeaders adds what Config.Headers returned; the call's own headers win.
-func (o *options) addContextHeaders(h http.Header) error {
+// withContextHeaders returns o with what Config.Headers returned; the call's own
+// headers win.
+func (o *options) withContextHeaders(h http.Header) (*options, error) {
 	if len(h) == 0 {
-		return nil
+		return o, nil
 	}
 	if err := auth.CheckHeader(h); err != nil {
-		return &OptionError{Option: "Config.Headers", Problem: "returned a header that is refused: " + err.Error()}
+		return nil, &OptionError{Option: "Config.Headers", Problem: "returned a header that is refused: " + err.Error()}
 	}
 	merged := make(http.Header, len(h)+len(o.header))
 	for name, values := range h {
 		merged[textproto.CanonicalMIMEHeaderKey(name)] = values
 	}
 	maps.Copy(merged, o.header)
-	o.header = merged
-	return nil
+	own := *o
+	own.header = merged
+	return &own, nil
 }

@@ -168,7 +168,12 @@ func isDialError(err error) bool {
 	return errors.As(err, &dns)
 }
 
+// mediaType is the media type of an answer, without parameters.
 func mediaType(resp *http.Response) string {
+	switch t := resp.Header.Get("Content-Type"); t {
+	case "application/json", "text/event-stream": // nearly always, and not worth taking apart
+		return t
+	}
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return ""

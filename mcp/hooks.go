@@ -53,12 +53,20 @@ type CallEnd struct {
 	ToolFailed bool
 }
 
-// observeCall counts a call and tells the hooks of it.
-func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool string) (context.Context, func(attempts int, res any, err error)) {
+// observedCall is a call that hooks are told of.
+type observedCall struct {
+	CallStart
+
+	began time.Time
+}
+
+// observeCall counts a call and tells the hooks of it. It returns nil if nobody
+// wants to hear how the call ended.
+func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool string) (context.Context, *observedCall) {
 	p.counts.calls.Add(1)
 	h := &p.cfg.Hooks
 	if h.CallStart == nil && h.CallEnd == nil {
-		return ctx, p.countEnd
+		return ctx, nil
 	}
 	e := CallStart{
 		Pool: p.cfg.Name, Identity: id.label, Method: method, Tool: tool, Listed: tool != "" && (id.lists.hasTool(tool) || p.def.lists.hasTool(tool)),
@@ -71,23 +79,23 @@ func (p *Pool) observeCall(ctx context.Context, id *identity, method, tool strin
 			}
 		})
 	}
-	began := time.Now()
-	return ctx, func(attempts int, res any, err error) {
-		p.countEnd(attempts, res, err)
-		if h.CallEnd != nil {
-			end := CallEnd{CallStart: e, Attempts: attempts, Duration: time.Since(began), Err: err}
-			if r, ok := res.(*mcp.CallToolResult); ok && r != nil && err == nil {
-				end.ToolFailed = r.IsError
-			}
-			p.guard("CallEnd", func() { h.CallEnd(ctx, end) })
-		}
-	}
+	return ctx, &observedCall{e, time.Now()}
 }
 
-func (p *Pool) countEnd(_ int, _ any, err error) {
+// callEnded counts how a call ended, and tells the hooks if they were told of its
+// beginning.
+func (p *Pool) callEnded(ctx context.Context, o *observedCall, attempts int, res any, err error) {
 	if err != nil {
 		p.counts.callErrors.Add(1)
 	}
+	if o == nil || p.cfg.Hooks.CallEnd == nil {
+		return
+	}
+	end := CallEnd{CallStart: o.CallStart, Attempts: attempts, Duration: time.Since(o.began), Err: err}
+	if r, ok := res.(*mcp.CallToolResult); ok && r != nil && err == nil {
+		end.ToolFailed = r.IsError
+	}
+	p.guard("CallEnd", func() { p.cfg.Hooks.CallEnd(ctx, end) })
 }
 
 // guard runs a callback of the user's, and logs a panic in it.

@@ -99,7 +99,8 @@ func (p *Pool) identityFor(o *options) (*identity, error) {
 	case o.identity != nil:
 		id, err := p.identity("i"+identityKey(*o.identity), *o.identity, false, nil)
 		if err == nil && creds != nil {
-			id.creds.Store(&creds) // for its next handshake; the call has them anyway
+			kept := creds         // a variable of its own: creds itself would be allocated for every call
+			id.creds.Store(&kept) // for its next handshake; the call has them anyway
 		}
 		return id, err
 	case creds != nil && !p.cfg.SharedEndpoint && (p.kind.http() || p.cfg.Dialer != nil):

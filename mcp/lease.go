@@ -17,7 +17,7 @@ import (
 // back: a restart is no reason to fail a call that has time.
 func (p *Pool) lease(ctx context.Context, id *identity, o *options, epoch uint64) (core.Lease[*conn], *conn, error) {
 	k := poolKey{id, o.handlers.abilities()}
-	w := p.newPatience(ctx)
+	w := newPatience(p, ctx)
 	for {
 		b := p.backend.Load()
 		l, err := b.acquire(ctx, k, o.acquireOptions(b, k))
@@ -91,8 +91,8 @@ type patience struct {
 	pause time.Duration
 }
 
-func (p *Pool) newPatience(ctx context.Context) *patience {
-	return &patience{pool: p, ctx: ctx, pause: 20 * time.Millisecond}
+func newPatience(p *Pool, ctx context.Context) patience {
+	return patience{pool: p, ctx: ctx, pause: 20 * time.Millisecond}
 }
 
 // wait waits before another try and returns true, or returns false if there is

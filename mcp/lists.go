@@ -201,7 +201,7 @@ func (p *Pool) listsOf(opts []Option) (*identity, error) {
 	if p.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	return p.identityFor(&o)
+	return p.identityFor(o)
 }
 
 // harmless tells whether a tool says of itself that it may be called twice.

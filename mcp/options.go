@@ -154,18 +154,22 @@ func WithResourceUpdates(f UpdateFunc) Option {
 	return func(o *options) { o.handlers.update = f }
 }
 
-// collect applies opts over the defaults.
-func (p *Pool) collect(opts []Option) (options, error) {
-	o := options{replay: p.cfg.Replay, timeout: p.cfg.CallTimeout}
+// collect applies opts over the defaults. Without opts it returns the defaults
+// themselves, which nobody may change: most calls need no copy of their own.
+func (p *Pool) collect(opts []Option) (*options, error) {
+	if len(opts) == 0 {
+		return &p.plain, nil
+	}
+	o := p.plain
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
 		}
 	}
 	if len(o.bad) > 0 {
-		return o, o.bad[0]
+		return nil, o.bad[0]
 	}
-	return o, nil
+	return &o, nil
 }
 
 // ability is what a client tells the server that it can be asked. Sessions that

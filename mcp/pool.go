@@ -30,6 +30,7 @@ type Pool struct {
 	ownBase    *http.Transport // nil if base is the user's
 	provider   auth.Provider
 	ownAuth    bool
+	plain      options // of a call without any
 	hashKey    [32]byte
 	began      time.Time
 	ctx        context.Context // of what runs in the background; ends when Close begins
@@ -101,6 +102,7 @@ func newPool(cfg Config) (*Pool, error) {
 	if _, err := rand.Read(p.hashKey[:]); err != nil {
 		return nil, fmt.Errorf("mcpool: %w", err)
 	}
+	p.plain = options{replay: cfg.Replay, timeout: cfg.CallTimeout}
 	p.min.Store(int64(cfg.Min))
 	p.max.Store(int64(cfg.Max))
 	if kind.http() {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
@@ -75,7 +74,7 @@ func (t *chain) CloseIdleConnections() {}
 
 // roundTrip is RoundTrip without the look at streams.
 func (t *chain) roundTrip(req *http.Request) (*http.Response, error) {
-	if originOf(req.URL) != t.origin {
+	if home := t.id.pool.endpoint; (req.URL.Host != home.Host || req.URL.Scheme != home.Scheme) && originOf(req.URL) != t.origin {
 		closeBody(req)
 		return nil, ErrOrigin
 	}
@@ -127,20 +126,14 @@ func (t *chain) send(req *http.Request, c *call) (*http.Response, error) {
 	} else if creds != nil {
 		next = t.wire
 	}
-	if c == nil && creds == nil {
+	if creds == nil && (c == nil || len(c.header) == 0) {
 		return next.RoundTrip(req)
 	}
-	ctx := req.Context()
-	if c != nil && req.Method == http.MethodPost {
-		ctx = httptrace.WithClientTrace(ctx, c.trace())
-	}
-	out := req.WithContext(ctx)
-	if creds != nil || c != nil && len(c.header) > 0 {
-		out.Header = req.Header.Clone()
-		maps.Copy(out.Header, creds)
-		if c != nil {
-			maps.Copy(out.Header, c.header)
-		}
+	out := req.WithContext(req.Context()) // a RoundTripper changes nothing of what it gets
+	out.Header = req.Header.Clone()
+	maps.Copy(out.Header, creds)
+	if c != nil {
+		maps.Copy(out.Header, c.header)
 	}
 	return next.RoundTrip(out)
 }

@@ -46,16 +46,17 @@ func (p *Pool) Acquire(ctx context.Context, opts ...Option) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.exclusive = true
-	id, err := p.identityFor(&o)
+	own := *o
+	own.exclusive = true
+	id, err := p.identityFor(&own)
 	if err != nil {
 		return nil, err
 	}
-	l, s, err := p.lease(ctx, id, &o, 0)
+	l, s, err := p.lease(ctx, id, &own, 0)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(p, s, o, &l), nil
+	return newSession(p, s, own, &l), nil
 }
 
 // TryAcquire is Acquire without waiting: it returns false if there is no idle
@@ -65,14 +66,15 @@ func (p *Pool) TryAcquire(ctx context.Context, opts ...Option) (*Session, bool) 
 	if err != nil || ctx == nil {
 		return nil, false
 	}
-	o.exclusive = true
-	id, err := p.identityFor(&o)
+	own := *o
+	own.exclusive = true
+	id, err := p.identityFor(&own)
 	if err != nil {
 		return nil, false
 	}
-	b, k := p.backend.Load(), poolKey{id, o.handlers.abilities()}
+	b, k := p.backend.Load(), poolKey{id, own.handlers.abilities()}
 	for {
-		ask := o.acquireOptions(b, k)
+		ask := own.acquireOptions(b, k)
 		ask.NoWait = true
 		l, err := b.acquire(ctx, k, ask)
 		if err != nil {
@@ -85,7 +87,7 @@ func (p *Pool) TryAcquire(ctx context.Context, opts ...Option) (*Session, bool) 
 		case s.fault() != nil || s.gone.Load():
 			l.Discard(s.fault())
 		default:
-			return newSession(p, s, o, &l), true
+			return newSession(p, s, own, &l), true
 		}
 	}
 }
@@ -145,9 +147,9 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 	case s.lease != nil && s.lease.Value() == nil:
 		return res, ErrClosed // the pool took it back
 	}
-	o := s.opts
+	o := &s.opts
 	if s.pool.cfg.Headers != nil {
-		if err := o.addContextHeaders(s.pool.cfg.Headers(ctx)); err != nil {
+		if o, err = o.withContextHeaders(s.pool.cfg.Headers(ctx)); err != nil {
 			return res, err
 		}
 	}
@@ -156,18 +158,18 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
 		defer cancel()
 	}
-	ctx, end := s.pool.observeCall(ctx, s.conn.id, r.method, r.tool)
+	ctx, seen := s.pool.observeCall(ctx, s.conn.id, r.method, r.tool)
 	attempts := 0
-	defer func() { end(attempts, res, err) }()
+	defer func() { s.pool.callEnded(ctx, seen, attempts, res, err) }()
 	if s.pool.cfg.CheckArguments && r.params != nil {
 		if err = s.pool.checkArguments(ctx, s.conn.id, s, r.params); err != nil {
 			return res, err
 		}
 	}
-	w := s.pool.newPatience(ctx)
+	w := newPatience(s.pool, ctx)
 	for {
 		attempts++
-		res, err = once(ctx, s.conn, &o, r)
+		res, err = once(ctx, s.conn, o, r)
 		if err == nil {
 			return res, nil
 		}
