@@ -94,8 +94,9 @@ race: ## the tests of races (ConcurrentSafe in their name), many times
 	go test -race -run ConcurrentSafe -count 20 work
 
 .PHONY: bench
-bench: ## measure core beside other pools
+bench: ## measure core beside other pools, and sessions beside the SDK used directly
 	GOWORK=off go run -C examples/bench . -suite core
+	GOWORK=off go run -C examples/bench . -suite mcp
 
 .PHONY: plugins
 plugins: ## build the plugin binaries into bin/plugins, with checksums and a manifest

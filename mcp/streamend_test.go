@@ -158,6 +158,9 @@ func TestACallInFlightHearsOfItsCallersContext(t *testing.T) {
 
 		ctx, cancel = context.WithCancel(t.Context())
 		c = newCall(ctx, s, &options{})
+		if !s.enter(c) {
+			t.Fatal("the session is closed")
+		}
 		body := c.keep(io.NopCloser(bytes.NewReader(nil)))
 		c.end()
 		cancel()
@@ -165,11 +168,17 @@ func TestACallInFlightHearsOfItsCallersContext(t *testing.T) {
 		if err := c.Context.Err(); err != nil {
 			t.Errorf("over, with a stream that goes on: %v", err)
 		}
+		if len(s.calls) != 1 {
+			t.Error("over, with a stream that goes on, Close cannot end it")
+		}
 		if _, err := io.Copy(io.Discard, body); err != nil {
 			t.Error(err)
 		}
 		if c.Context.Err() == nil {
 			t.Error("its context goes on after the stream")
+		}
+		if len(s.calls) != 0 {
+			t.Error("it is kept after the stream")
 		}
 	})
 }

@@ -17,6 +17,7 @@ require (
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	github.com/modelcontextprotocol/go-sdk v1.8.0
 )
 
 require (
@@ -38,7 +39,6 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/jsonschema-go v0.4.3 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/modelcontextprotocol/go-sdk v1.8.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
@@ -58,6 +58,8 @@ require (
 
 // Nobody installs this module, so it may look next door.
 replace github.com/go-mcpool/mcpool/core => ../../core
+
+replace github.com/go-mcpool/mcpool/mcp => ../../mcp
 
 replace github.com/go-mcpool/mcpool/plugins/auth => ../../plugins/auth
 

@@ -17,6 +17,7 @@ var suites = []func() suite{
 	coreSuite,
 	authSuite,
 	observeSuite,
+	mcpSuite,
 }
 
 // Many short measurements agree better from run to run than few long ones of
@@ -28,6 +29,13 @@ const (
 )
 
 func main() {
+	if addr := os.Getenv(serverEnv); addr != "" {
+		if err := runServer(addr); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: server:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -63,3 +63,30 @@ func TestCheckListsWhatWasMissed(t *testing.T) {
 		}
 	}
 }
+
+func TestDifferencesAndValuesAreJudged(t *testing.T) {
+	t.Parallel()
+	r := newResults("s", 3, []benchCase{{name: "a", impls: []impl{{name: "pool"}, {name: "direct"}}}})
+	for _, x := range []float64{1, 2, 30} { // a slow round slows both
+		r.add("a", "pool", sample{ns: 100*x + 9, allocs: 12, values: map[string]float64{"heap": 50 * x}})
+		r.add("a", "direct", sample{ns: 100 * x, allocs: 5, values: map[string]float64{"heap": 49 * x}})
+	}
+	for _, tt := range []struct {
+		target
+		value  float64
+		missed bool
+	}{
+		{target{kase: "a", impl: "pool", metric: moreTime, versus: "direct", max: 8}, 9, true},
+		{target{kase: "a", impl: "pool", metric: moreAllocations, versus: "direct", max: 7}, 7, false},
+		{target{kase: "a", impl: "pool", metric: value, valueName: "heap", max: 99}, 100, true},
+		{target{kase: "a", impl: "pool", metric: moreValue, valueName: "heap", versus: "direct", max: 2}, 2, false},
+	} {
+		v := r.judge([]target{tt.target})[0]
+		if !v.measured || v.value != tt.value || v.missed != tt.missed {
+			t.Errorf("%s: %+v, want value %v, missed %v", tt.label(), v, tt.value, tt.missed)
+		}
+	}
+	if v := r.judge([]target{{kase: "a", impl: "pool", metric: value, valueName: "nothing", max: 1}})[0]; v.measured {
+		t.Errorf("a value that is not there was measured: %+v", v)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -69,9 +70,14 @@ const slower = "pooling was slower than not pooling"
 
 // figuresOf measures the ways of calling and prints the table.
 func figuresOf(ctx context.Context, out show, o options, endpoint string, r *report) error {
-	r.Echo.PerCall = measure(ctx, callers, o.each, func(ctx context.Context) error { return connectAndCall(ctx, endpoint) })
-	r.Echo.PerCall.Opened = uint64(r.Echo.PerCall.CallsPerS * o.each.Seconds())
-	var err error
+	modern := strings.Replace(endpoint, "/old", "/modern", 1)
+	perCall := func(endpoint string) *figures {
+		f := measure(ctx, callers, o.each, func(ctx context.Context) error { return connectAndCall(ctx, endpoint) })
+		f.Opened = uint64(f.calls)
+		return f
+	}
+	r.Echo.PerCall, r.Modern.PerCall = perCall(endpoint), perCall(modern)
+	err := errors.Join(r.Echo.PerCall.failed, r.Modern.PerCall.failed)
 	pooled := func(tool, endpoint string, exclusive bool) *figures {
 		f, failed := measurePool(ctx, o.each, mcpool.Config{Endpoint: endpoint, Max: sessions}, tool, map[string]any{"text": "hi"}, exclusive)
 		if failed != nil && err == nil {
@@ -81,10 +87,7 @@ func figuresOf(ctx context.Context, out show, o options, endpoint string, r *rep
 	}
 	r.Echo.Exclusive, r.Echo.Shared = pooled("echo", endpoint, true), pooled("echo", endpoint, false)
 	r.Slow.Exclusive, r.Slow.Shared = pooled("slow", endpoint, true), pooled("slow", endpoint, false)
-	r.Modern = pooled("echo", strings.Replace(endpoint, "/old", "/modern", 1), false)
-	if err == nil {
-		err = r.Echo.PerCall.failed
-	}
+	r.Modern.Shared = pooled("echo", modern, false)
 	if err != nil {
 		return err
 	}
@@ -95,16 +98,21 @@ func figuresOf(ctx context.Context, out show, o options, endpoint string, r *rep
 		return nil
 	}
 	table := tabwriter.NewWriter(out.w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\tcalls/s\tp50 ms\tp99 ms\tsessions opened\t")
-	row := func(name string, f *figures) {
-		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.2f\t%d\t\n", name, f.CallsPerS, f.P50, f.P99, f.Opened)
+	fmt.Fprintln(table, "\tcalls/s\t\tp50 ms\tp99 ms\tsessions opened\t")
+	row := func(name string, f, than *figures) {
+		times := ""
+		if f != than {
+			times = fmt.Sprintf("× %.1f", f.CallsPerS/than.CallsPerS)
+		}
+		fmt.Fprintf(table, "%s\t%.0f\t%s\t%.2f\t%.2f\t%d\t\n", name, f.CallsPerS, times, f.P50, f.P99, f.Opened)
 	}
-	row("echo, a connection per call", r.Echo.PerCall)
-	row("echo, a session for each call", r.Echo.Exclusive)
-	row("echo, shared sessions", r.Echo.Shared)
-	row("echo, shared, protocol 2026-07-28", r.Modern)
-	row("50 ms tool, a session for each call", r.Slow.Exclusive)
-	row("50 ms tool, shared sessions", r.Slow.Shared)
+	row("echo, a connection per call", r.Echo.PerCall, r.Echo.PerCall)
+	row("echo, pooled, exclusive sessions", r.Echo.Exclusive, r.Echo.PerCall)
+	row("echo, pooled, shared sessions", r.Echo.Shared, r.Echo.PerCall)
+	row("2026-07-28: echo, a connection per call", r.Modern.PerCall, r.Modern.PerCall)
+	row("2026-07-28: echo, pooled, shared", r.Modern.Shared, r.Modern.PerCall)
+	row("50 ms tool, pooled, exclusive sessions", r.Slow.Exclusive, r.Slow.Exclusive)
+	row("50 ms tool, pooled, shared sessions", r.Slow.Shared, r.Slow.Exclusive)
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -112,15 +120,18 @@ func figuresOf(ctx context.Context, out show, o options, endpoint string, r *rep
 	return nil
 }
 
-// connectAndCall is life without a pool.
+// connectAndCall is life without a pool, as the SDK's examples show it, with its
+// defaults: connect, which negotiates the protocol version, list the tools, call
+// one, close.
 func connectAndCall(ctx context.Context, endpoint string) error {
 	client := mcp.NewClient(&mcp.Implementation{Name: "quickstart", Version: "1"}, nil)
-	s, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, DisableStandaloneSSE: true},
-		&mcp.ClientSessionOptions{ProtocolVersion: "2025-11-25"})
+	s, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint}, nil)
 	if err != nil {
 		return err
 	}
-	_, err = s.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"text": "hi"}})
+	if _, err = s.ListTools(ctx, nil); err == nil {
+		_, err = s.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"text": "hi"}})
+	}
 	if closed := s.Close(); err == nil {
 		err = closed
 	}

@@ -72,8 +72,11 @@ type report struct {
 		Exclusive *figures `json:"exclusive,omitempty"`
 		Shared    *figures `json:"shared,omitempty"`
 	} `json:"slow"`
-	// Modern is the shared way against a server of protocol version 2026-07-28.
-	Modern  *figures `json:"modern,omitempty"`
+	// Modern is echo against a server of protocol version 2026-07-28.
+	Modern struct {
+		PerCall *figures `json:"per_call,omitempty"`
+		Shared  *figures `json:"shared,omitempty"`
+	} `json:"modern"`
 	Restart struct {
 		Calls  int `json:"calls"`
 		Failed int `json:"failed"`

@@ -13,6 +13,7 @@ type figures struct {
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
 	Opened    uint64  `json:"sessions_opened"`
+	calls     int
 	failed    error
 }
 
@@ -45,7 +46,7 @@ func measure(ctx context.Context, n int, each time.Duration, f func(ctx context.
 	}
 	wg.Wait()
 	total := time.Since(began)
-	r := &figures{failed: fail}
+	r := &figures{failed: fail, calls: len(all)}
 	if len(all) == 0 {
 		return r
 	}
