@@ -57,7 +57,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 			return res, err
 		}
 	}
-	w := newPatience(p, ctx)
+	w := newPatience(ctx, p)
 	for epoch := uint64(0); ; {
 		l, s, leaseErr := p.lease(ctx, id, o, epoch)
 		if leaseErr != nil {

@@ -78,7 +78,7 @@ func (w way) calls(tb testing.TB) (direct, pooled func(context.Context) error) {
 
 // The same server answers both in this process, so that what one allocates more
 // is the client's. examples/bench measures time, with a server of its own.
-func TestACallAllocatesLittleMoreThanTheSDK(t *testing.T) { //nolint:paralleltest,usetesting // the counters are those of the process
+func TestACallAllocatesLittleMoreThanTheSDK(t *testing.T) { //nolint:paralleltest // the counters are those of the process
 	for _, w := range ways() {
 		most := 8.0
 		if w.http {

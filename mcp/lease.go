@@ -17,7 +17,7 @@ import (
 // back: a restart is no reason to fail a call that has time.
 func (p *Pool) lease(ctx context.Context, id *identity, o *options, epoch uint64) (core.Lease[*conn], *conn, error) {
 	k := poolKey{id, o.handlers.abilities()}
-	w := newPatience(p, ctx)
+	w := newPatience(ctx, p)
 	for {
 		b := p.backend.Load()
 		l, err := b.acquire(ctx, k, o.acquireOptions(b, k))
@@ -91,7 +91,7 @@ type patience struct {
 	pause time.Duration
 }
 
-func newPatience(p *Pool, ctx context.Context) patience {
+func newPatience(ctx context.Context, p *Pool) patience {
 	return patience{pool: p, ctx: ctx, pause: 20 * time.Millisecond}
 }
 

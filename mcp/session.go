@@ -166,7 +166,7 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 			return res, err
 		}
 	}
-	w := newPatience(s.pool, ctx)
+	w := newPatience(ctx, s.pool)
 	for {
 		attempts++
 		res, err = once(ctx, s.conn, o, r)

@@ -34,21 +34,6 @@ type instantConn struct {
 	closed   chan struct{}
 }
 
-// pump hands on what the server says.
-func (c *instantConn) pump() {
-	for {
-		msg, err := c.Connection.Read(context.Background())
-		if err != nil {
-			return
-		}
-		select {
-		case c.messages <- msg:
-		case <-c.closed:
-			return
-		}
-	}
-}
-
 func (c *instantConn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	select {
 	case msg := <-c.messages:
@@ -75,6 +60,21 @@ func (c *instantConn) Write(ctx context.Context, msg jsonrpc.Message) error {
 func (c *instantConn) Close() error {
 	c.closing.Do(func() { close(c.closed) })
 	return c.Connection.Close()
+}
+
+// pump hands on what the server says.
+func (c *instantConn) pump() {
+	for {
+		msg, err := c.Connection.Read(context.Background())
+		if err != nil {
+			return
+		}
+		select {
+		case c.messages <- msg:
+		case <-c.closed:
+			return
+		}
+	}
 }
 
 var instantAnswer = json.RawMessage(`{"content":[{"type":"text","text":"hello"}],"resultType":"complete"}`) //nolint:gochecknoglobals // immutable

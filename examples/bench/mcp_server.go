@@ -110,7 +110,9 @@ func (a *arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *arrivals) tell(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_ = json.NewEncoder(w).Encode(a.at) // the client finds out
+	if err := json.NewEncoder(w).Encode(a.at); err != nil {
+		panic(http.ErrAbortHandler) // the client finds out
+	}
 }
 
 // remote is that other process, seen from here.

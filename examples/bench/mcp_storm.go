@@ -124,7 +124,7 @@ func arrivalsOf(r *remote) (at []time.Duration, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	return at, json.NewDecoder(resp.Body).Decode(&at)
 }
 

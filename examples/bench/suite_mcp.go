@@ -38,7 +38,7 @@ func mcpSuite() suite {
 		})
 		slow := benchCase{
 			name: "slow64_" + era.name, about: "64 callers, a tool that takes 50 ms, 8 sessions",
-			goroutines: mcpCallers, stepwise: true, rounds: 5, duration: 500 * time.Millisecond,
+			goroutines: mcpCallers, stepwise: true, rounds: 5, duration: time.Second,
 			impls: callers(overHTTP, era.version, "slow", nil, way{"direct_exclusive", directEach(mcpSessions)}, way{"shared", sized}),
 		}
 		if era.version == versionOld { // from 2026-07-28 on there is nothing to have alone
