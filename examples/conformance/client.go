@@ -14,10 +14,9 @@ import (
 
 // client is a pool, and who logs in when the pool says that somebody has to.
 type client struct {
-	pool     *mcpool.Pool
-	auth     *auth.Cache // nil without credentials
-	request  auth.Request
-	provider auth.Provider
+	pool    *mcpool.Pool
+	auth    *auth.Cache // nil without credentials
+	request auth.Request
 }
 
 // poolName is the pool's, and so the target's, which a login has to name too.
@@ -80,15 +79,14 @@ func (c *client) tools(ctx context.Context) (tools []*mcp.Tool, err error) {
 	return tools, err
 }
 
-func (c *client) callTool(ctx context.Context, name string, args map[string]any, opts ...mcpool.Option) (res *mcp.CallToolResult, err error) {
+func (c *client) callTool(ctx context.Context, name string, args map[string]any, opts ...mcpool.Option) error {
 	if args == nil {
 		args = map[string]any{}
 	}
-	err = c.loggedIn(ctx, func() error {
-		res, err = c.pool.CallTool(ctx, &mcp.CallToolParams{Name: name, Arguments: args}, opts...)
+	return c.loggedIn(ctx, func() error {
+		_, err := c.pool.CallTool(ctx, &mcp.CallToolParams{Name: name, Arguments: args}, opts...)
 		return err
 	})
-	return res, err
 }
 
 // maxLogins is how often a person may be bothered for one thing.

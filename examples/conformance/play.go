@@ -71,8 +71,7 @@ func (c *client) call(ctx context.Context, name string, args map[string]any, opt
 	if !slices.ContainsFunc(tools, func(t *mcp.Tool) bool { return t.Name == name }) {
 		return fmt.Errorf("the server has no tool %q", name)
 	}
-	_, err = c.callTool(ctx, name, args, opts...)
-	return err
+	return c.callTool(ctx, name, args, opts...)
 }
 
 // rounds calls tools that ask back before they answer; some of the questions are
@@ -81,8 +80,7 @@ func (c *client) rounds(ctx context.Context) error {
 	for _, name := range []string{
 		"test_mrtr_echo_state", "test_mrtr_no_state", "test_mrtr_unrelated", "test_mrtr_no_result_type",
 	} {
-		_, err := c.callTool(ctx, name, nil, accept(map[string]any{"confirmed": true}))
-		note(name, err)
+		note(name, c.callTool(ctx, name, nil, accept(map[string]any{"confirmed": true})))
 	}
 	return nil
 }
@@ -98,8 +96,7 @@ func (c *client) echoSchema(ctx context.Context) error {
 	if i < 0 {
 		return fmt.Errorf("the server has no tool %q", focal)
 	}
-	_, err = c.callTool(ctx, "json_schema_echo", map[string]any{"schema": tools[i].InputSchema})
-	return err
+	return c.callTool(ctx, "json_schema_echo", map[string]any{"schema": tools[i].InputSchema})
 }
 
 // oneOfEach uses the first tool, resource and prompt.
@@ -109,8 +106,7 @@ func (c *client) oneOfEach(ctx context.Context) error {
 		return err
 	}
 	if len(tools) > 0 {
-		_, err := c.callTool(ctx, tools[0].Name, nil)
-		note(tools[0].Name, err)
+		note(tools[0].Name, c.callTool(ctx, tools[0].Name, nil))
 	}
 	resources, err := c.pool.ListResources(ctx)
 	if err != nil {
@@ -137,8 +133,7 @@ func (c *client) given(ctx context.Context, calls []toolCall) error {
 		return err
 	}
 	for _, call := range calls {
-		_, err := c.callTool(ctx, call.Name, call.Arguments)
-		note(call.Name, err)
+		note(call.Name, c.callTool(ctx, call.Name, call.Arguments))
 	}
 	return nil
 }
@@ -150,8 +145,7 @@ func (c *client) callAll(ctx context.Context) error {
 		return err
 	}
 	for _, t := range tools {
-		_, err := c.callTool(ctx, t.Name, map[string]any{"region": "us-west1"})
-		note(t.Name, err)
+		note(t.Name, c.callTool(ctx, t.Name, map[string]any{"region": "us-west1"}))
 	}
 	return nil
 }
