@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,10 +148,10 @@ func TestTheSinkIsLeftAloneAsLongAsItSays(t *testing.T) {
 
 func TestAFullQueueDropsTheOldestAndCountsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		r := &recorder{}
 		r.answer = func(context.Context, int) (Result, error) {
-			if up {
+			if up.Load() {
 				return Result{}, nil
 			}
 			return Result{}, &RetryError{After: 10*time.Minute + 15*time.Second, Err: errDown}
@@ -159,7 +160,7 @@ func TestAFullQueueDropsTheOldestAndCountsIt(t *testing.T) {
 		time.Sleep(10*time.Minute + 30*time.Second) // 1 is being tried, of 2 to 10 the last three wait
 		synctest.Wait()
 		counts(t, p, Counts{Collected: 10, Dropped: 6})
-		up = true
+		up.Store(true)
 		time.Sleep(time.Minute) // the pause is over; 1 has lost its place
 		synctest.Wait()
 		r.seen(t, 1, 9, 10, 11)
