@@ -60,12 +60,14 @@ generate: $(proto) ## write generated files and the snippets in Markdown
 	@.ci/proto/generate "$(CURDIR)/$(bin)"
 	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)"
 	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)"
+	@go run ./plugins/metrics/internal/metricsdoc -root "$(CURDIR)"
 
 .PHONY: generated
 generated: $(proto) ## fail if "make generate" would change a file
 	@.ci/proto/generate "$(CURDIR)/$(bin)" -check
 	@GOWORK=off go run -C .ci/tools ./configdoc -root "$(CURDIR)" -check
 	@GOWORK=off go run -C .ci/tools ./snippets -root "$(CURDIR)" -check
+	@go run ./plugins/metrics/internal/metricsdoc -root "$(CURDIR)" -check
 
 .PHONY: staticcheck
 staticcheck: $(bin)/staticcheck ## staticcheck

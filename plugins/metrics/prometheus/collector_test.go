@@ -153,7 +153,7 @@ func TestNamesOfTheSeedAreThere(t *testing.T) {
 	families := gather(t, c)
 	names := strings.Fields(`active_sessions idle_sessions total_sessions avg_borrow_wait_seconds cache_hit_rate uptime_seconds
 		circuit_state degraded waiting`)
-	for _, n := range strings.Fields(`borrow return cache_hits cache_misses cache_refresh cache_waiters reconnect retry_attempts
+	for n := range strings.FieldsSeq(`borrow return cache_hits cache_misses cache_refresh cache_waiters reconnect retry_attempts
 		health_check health_check_failures recycled sessions_created sessions_destroyed errors closed stale_releases leaks`) {
 		names = append(names, n+"_total")
 	}

@@ -23,10 +23,8 @@ const (
 const otherTool = "_other"
 
 func (c *Collector) withHistograms() *Collector {
-	c.wait = c.histogram(nameWait, "Time that callers waited for a lease, or until they gave up.", labelError)
-	c.hold = c.histogram(nameHold, "Time that leases were held.")
-	c.open = c.histogram(nameOpen, "Time that attempts to open a resource took.", labelError)
-	c.call = c.histogram(nameCall, "Time that calls took, all attempts together.", labelMethod, labelTool, labelError)
+	all := Histograms()
+	c.wait, c.hold, c.open, c.call = c.histogram(all[0]), c.histogram(all[1]), c.histogram(all[2]), c.histogram(all[3])
 	return c
 }
 
@@ -34,12 +32,12 @@ func (c *Collector) histograms() []*prometheus.HistogramVec {
 	return []*prometheus.HistogramVec{c.wait, c.hold, c.open, c.call}
 }
 
-func (c *Collector) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+func (c *Collector) histogram(h Histogram) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: c.cfg.Prefix + name, Help: help, ConstLabels: c.cfg.ConstLabels, Buckets: c.cfg.Buckets,
+		Name: c.cfg.Prefix + h.Name, Help: h.Help, ConstLabels: c.cfg.ConstLabels, Buckets: c.cfg.Buckets,
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
 		NativeHistogramZeroThreshold: 1e-9, // a lease that came at once waited 0
-	}, append([]string{labelPool}, labels...))
+	}, append([]string{labelPool}, h.Labels...))
 }
 
 // Hooks observe the times of the pool of this name. Join them with others by
@@ -122,4 +120,20 @@ func (t *toolNames) label(e mcpool.CallStart) string {
 	t.room--
 	t.known[e.Tool] = true
 	return e.Tool
+}
+
+// Histogram describes a histogram of this package.
+type Histogram struct {
+	Name, Help string // the name is without prefix
+	Labels     []string
+}
+
+// Histograms returns all of them.
+func Histograms() []Histogram {
+	return []Histogram{
+		{nameWait, "Time that callers waited for a lease, or until they gave up.", []string{labelError}},
+		{nameHold, "Time that leases were held.", nil},
+		{nameOpen, "Time that attempts to open a resource took.", []string{labelError}},
+		{nameCall, "Time that calls took, all attempts together.", []string{labelMethod, labelTool, labelError}},
+	}
 }
