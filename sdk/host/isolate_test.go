@@ -177,6 +177,10 @@ func TestTheSubjectGoesOnlyToPluginsThatUseIt(t *testing.T) {
 	if err != nil || c.Header.Get("Authorization") != "sub-4711" || asked != 1 {
 		t.Errorf("%v, %v, asked %d times", c, err, asked)
 	}
+	other := open(t, launch(t, part(t, "nosubject")), Instance{Name: "a"})
+	if _, err := other.Credentials(t.Context(), req); err == nil || asked != 1 {
+		t.Errorf("a plugin that does not say that it uses it: %v, asked %d times", err, asked)
+	}
 	broken := errors.New("no session")
 	req.Identity.Subject = func(context.Context) (auth.Secret, error) { return auth.Secret{}, broken }
 	if _, err := a.Credentials(t.Context(), req); !errors.Is(err, broken) {

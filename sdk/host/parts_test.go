@@ -48,6 +48,8 @@ func play(name string) bool {
 		}
 		os.WriteFile(mark, nil, 0o600)
 		sdk.Main(sdk.Info{Name: "crashes"}, sdk.Auth(newGood))
+	case "nosubject":
+		sdk.Main(sdk.Info{Name: "nosubject"}, sdk.Auth(newGood))
 	case "next":
 		sdk.Main(sdk.Info{Name: "good", Version: "2.0.0"}, sdk.Auth(newGood, sdk.UsesSubject()))
 	case "host":
@@ -117,7 +119,7 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		panic("the secret is 4711")
 	case "nilmap":
 		var m map[string]int
-		m["x"] = 1 //nolint:govet // that is the point
+		m["x"] = 1 //nolint:govet,staticcheck // that is the point
 	case "rejected":
 		return auth.Credentials{}, fmt.Errorf("token endpoint: %w", auth.ErrCredentialsRejected)
 	case "throttled":
