@@ -401,3 +401,19 @@ func TestEveryMetricOfTheTableIsMadeAndNoOther(t *testing.T) {
 type stats struct{}
 
 func (stats) Stats() core.Stats { return core.Stats{} }
+
+// Nor is the span of a call ended by a lease within it whose own span was lost.
+func TestTheEndOfALeaseLeavesTheSpanOfItsCallAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Config{})
+	h := b.MCPHooks("m")
+	ctx := h.CallStart(t.Context(), mcpool.CallStart{Method: "ping"})
+	h.Core.AcquireEnd(ctx, core.AcquireEnd{})
+	if len(b.spans.Ended()) != 0 {
+		t.Error("the span of the call was ended")
+	}
+	h.CallEnd(ctx, mcpool.CallEnd{})
+	if len(b.spans.Ended()) != 1 {
+		t.Error("the span of the call was not ended")
+	}
+}
