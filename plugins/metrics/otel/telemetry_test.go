@@ -227,7 +227,8 @@ func newServer(t *testing.T) *server {
 
 func openMCP(t *testing.T, b *bundle, url string) *mcpool.Pool {
 	t.Helper()
-	p, err := mcpool.Open(t.Context(), mcpool.Config{Name: "tools", Endpoint: url, ConnectTimeout: time.Minute, Hooks: b.MCPHooks("tools")})
+	// Without a listener, whose beginning makes the pool forget a list that is being fetched.
+	p, err := mcpool.Open(t.Context(), mcpool.Config{Name: "tools", Endpoint: url, NoListener: true, ConnectTimeout: time.Minute, Hooks: b.MCPHooks("tools")})
 	if err != nil {
 		t.Fatal(err)
 	}
