@@ -1,0 +1,171 @@
+package plugintest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/host"
+)
+
+// AuthOptions says how to use a plugin of the kind auth. C is the plugin's
+// configuration, and host.Instance where a binary is tested.
+type AuthOptions[C any] struct {
+	// Config makes a provider that has credentials for Request and Others, any number of
+	// times.
+	Config C
+	// Stalled makes a provider whose Credentials (or, if it signs, whose Sign) has to
+	// wait for longer than the test runs, such as for a token endpoint that does not
+	// answer: see Silent. Nil for a plugin that never waits.
+	Stalled *C
+	// Login makes a provider whose Login gets as far as asking the person. Nil for
+	// none.
+	Login *C
+	// Failures are configurations that fail, and how.
+	Failures []AuthFailure[C]
+
+	// Request is what credentials are asked for; default the zero Identity, at
+	// https://mcp.example/mcp.
+	Request auth.Request
+	// Others are asked for besides, at the same time.
+	Others []auth.Request
+	// Challenge makes the refusal of what was sent. Default: a 401 whose
+	// WWW-Authenticate is Bearer error="invalid_token".
+	Challenge func(sent auth.HTTPRequest, generation string) auth.Challenge
+
+	// Headers are those that the plugin declares with sdk.Headers; default
+	// Authorization. A binary says it itself.
+	Headers []string
+	// Secrets are values that may not be seen in errors, in logs or in what is printed,
+	// besides the fields of the type auth.Secret in the configurations, and the
+	// credentials themselves.
+	Secrets []auth.Secret
+	// Patience is how long to wait for what has to happen. Default 30 s.
+	Patience time.Duration
+}
+
+// AuthFailure is a configuration that fails, and how.
+type AuthFailure[C any] struct {
+	// Name is the subtest's.
+	Name   string
+	Config C
+	// Field is the field of the configuration that is refused: the factory's error holds
+	// an *auth.ConfigError of it. Empty, the factory succeeds and Credentials fails (or,
+	// if that gives no headers, Sign).
+	Field string
+	// Is is what errors.Is finds in the error; nil for any error.
+	Is error
+}
+
+// BinaryOptions says how to use a plugin binary.
+type BinaryOptions struct {
+	// Env names the variables of the test's environment that the plugin gets, as in
+	// host.Plugin.
+	Env []string
+	// Auth says how to use the kind auth. Nil if the plugin is not of that kind.
+	Auth *AuthOptions[host.Instance]
+}
+
+// withDefaults completes the options.
+func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
+	if o.Request.Target.URL == "" {
+		o.Request.Target = auth.Target{Name: "test", URL: "https://mcp.example/mcp"}
+	}
+	if len(o.Headers) == 0 {
+		o.Headers = []string{"Authorization"}
+	}
+	if o.Patience <= 0 {
+		o.Patience = 30 * time.Second
+	}
+	if o.Challenge == nil {
+		o.Challenge = func(sent auth.HTTPRequest, generation string) auth.Challenge {
+			return auth.Challenge{
+				Sent: sent, SentAt: time.Now(), Generation: generation, Status: http.StatusUnauthorized,
+				Header: http.Header{
+					"Www-Authenticate": {`Bearer error="invalid_token"`},
+					"Date":             {time.Now().UTC().Format(http.TimeFormat)},
+				},
+			}
+		}
+	}
+	for _, c := range o.configs() {
+		o.Secrets = append(o.Secrets[:len(o.Secrets):len(o.Secrets)], secretsOf(reflect.ValueOf(c))...)
+	}
+	return o
+}
+
+// configs are all configurations.
+func (o AuthOptions[C]) configs() []C {
+	all := []C{o.Config}
+	for _, c := range []*C{o.Stalled, o.Login} {
+		if c != nil {
+			all = append(all, *c)
+		}
+	}
+	for _, f := range o.Failures {
+		all = append(all, f.Config)
+	}
+	return all
+}
+
+// secretsOf collects the secrets in a configuration.
+func secretsOf(v reflect.Value) []auth.Secret {
+	if !v.IsValid() {
+		return nil
+	}
+	if v.Type() == reflect.TypeFor[auth.Secret]() && v.CanInterface() {
+		if s, ok := v.Interface().(auth.Secret); ok {
+			return []auth.Secret{s}
+		}
+	}
+	var all []auth.Secret
+	switch v.Kind() {
+	case reflect.Struct:
+		for f := range v.Type().Fields() {
+			if f.IsExported() {
+				all = append(all, secretsOf(v.FieldByIndex(f.Index))...)
+			}
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			all = append(all, secretsOf(v.MapIndex(k))...)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Struct {
+			for i := range v.Len() {
+				all = append(all, secretsOf(v.Index(i))...)
+			}
+		}
+	default: // pointers may lead in circles, and configurations have none to secrets
+	}
+	return all
+}
+
+// httpRequest is what is signed and refused: a small POST to the target.
+func httpRequest(req auth.Request, header http.Header) auth.HTTPRequest {
+	body := []byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	for name, values := range header {
+		h[name] = values
+	}
+	return auth.HTTPRequest{
+		Method: http.MethodPost, URL: req.Target.URL, Header: h,
+		ContentLength: int64(len(body)), BodySHA256: sha256.Sum256(body),
+	}
+}
+
+// factory makes providers of a configuration.
+type factory[C any] func(ctx context.Context, cfg C) (auth.Provider, error)
+
+// jsonOf is v as JSON, if it has such a form.
+func jsonOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

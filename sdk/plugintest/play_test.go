@@ -1,0 +1,3 @@
+package plugintest
+
+func play(string) bool { return false }

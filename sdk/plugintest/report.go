@@ -1,0 +1,151 @@
+package plugintest
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+)
+
+// report is where a check says what is wrong: each thing once, and nothing any more
+// when the check is over, because a plugin may answer later than anybody waits.
+type report struct {
+	testing.TB
+
+	patience time.Duration
+
+	mu      sync.Mutex
+	said    map[string]bool // guarded by mu
+	over    bool            // guarded by mu
+	secrets []string        // guarded by mu; what may not be seen
+}
+
+func newReport(tb testing.TB, patience time.Duration, secrets []auth.Secret) *report {
+	r := &report{TB: tb, patience: patience, said: make(map[string]bool)}
+	for _, s := range secrets {
+		r.hide(s.Reveal())
+	}
+	tb.Cleanup(func() {
+		r.mu.Lock()
+		r.over = true
+		r.mu.Unlock()
+	})
+	return r
+}
+
+// fault reports what is wrong. It may be called from any goroutine.
+func (r *report) fault(format string, args ...any) {
+	r.TB.Helper()
+	msg := fmt.Sprintf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over || r.said[msg] {
+		return
+	}
+	r.said[msg] = true
+	r.TB.Error(msg)
+}
+
+// minSecret is the length from which on a value is looked for: shorter ones are found
+// everywhere.
+const minSecret = 4
+
+// hide adds a value that may not be seen.
+func (r *report) hide(value string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(value) >= minSecret {
+		r.secrets = append(r.secrets, value)
+	}
+}
+
+// inspect reports a secret in a text. The text is not shown: test logs are kept.
+func (r *report) inspect(what, text string) {
+	r.TB.Helper()
+	r.mu.Lock()
+	found := false
+	for _, s := range r.secrets {
+		found = found || strings.Contains(text, s)
+	}
+	r.mu.Unlock()
+	if found {
+		r.fault("%s shows a secret", what)
+	}
+}
+
+// inspectError reports a secret in an error, whatever prints it.
+func (r *report) inspectError(what string, err error) {
+	r.TB.Helper()
+	if err != nil {
+		r.inspect("the error of "+what, printed(err))
+	}
+}
+
+// printed is v as it may get into a log.
+func printed(v any) string {
+	return fmt.Sprintf("%v\n%+v\n%#v\n%s\n%q\n", v, v, v, v, v) + jsonOf(v)
+}
+
+// shield calls f, and reports a panic and a Goexit.
+func (r *report) shield(what string, f func()) {
+	r.TB.Helper()
+	done := false
+	defer func() {
+		if v := recover(); v != nil {
+			r.fault("%s panicked: %v\n%s", what, v, debug.Stack())
+		} else if !done {
+			r.fault("%s ended its goroutine", what)
+		}
+	}()
+	f()
+	done = true
+}
+
+// within calls f in a goroutine and waits for it. Who does not return in time is left
+// behind, and reported.
+func (r *report) within(what string, f func()) bool {
+	r.TB.Helper()
+	return r.wait(what, r.start(what, f))
+}
+
+// start calls f in a goroutine.
+func (r *report) start(what string, f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.shield(what, f)
+	}()
+	return done
+}
+
+// wait waits for what start began.
+func (r *report) wait(what string, done <-chan struct{}) bool {
+	r.TB.Helper()
+	t := time.NewTimer(r.patience)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+	}
+	r.fault("%s: it did not return within %v", what, r.patience)
+	return false
+}
+
+// poll waits for a condition and reports whether it came.
+func (r *report) poll(ok func() bool) bool {
+	end := time.Now().Add(r.patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(end) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}
