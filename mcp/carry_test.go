@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -105,6 +106,69 @@ func TestHooksKnowWhetherAToolIsListedAndHasFailed(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAToolIsListedThoughTheListChangedWhileItWasFetched(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		var listed atomic.Int32
+		p := s.open(func(c *Config) {
+			c.NoListener = true
+			c.Min, c.Max = 1, 1
+			c.Hooks.CallStart = func(ctx context.Context, e CallStart) context.Context {
+				if e.Method == methodCallTool && e.Listed {
+					listed.Add(1)
+				}
+				return ctx
+			}
+		})
+		if err := p.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		s.intercept(func(http.ResponseWriter, *http.Request) bool {
+			once.Do(p.InvalidateTools)
+			return false
+		})
+		if _, err := p.ListTools(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Call(t.Context(), "echo", map[string]any{"text": "x"}); err != nil {
+			t.Fatal(err)
+		}
+		if listed.Load() != 1 {
+			t.Error("the tool that was just listed is not known to be")
+		}
+		// The list as such has to be fetched again all the same.
+		if _, err := p.ListTools(t.Context()); err != nil || p.Stats().ListFetches != 2 {
+			t.Errorf("fetched %d times (%v), want 2", p.Stats().ListFetches, err)
+		}
+	})
+}
+
+func TestAnOlderListDoesNotTakeThePlaceOfAYoungerOne(t *testing.T) {
+	t.Parallel()
+	p := newServer(t, oldEra).open(nil)
+	l := list[string]{id: p.def}
+	older := l.mark()
+	l.invalidate()
+	younger := l.mark()
+	l.invalidate()
+	l.put([]string{"younger"}, younger)
+	l.put([]string{"older"}, older)
+	if got := l.last(); !slices.Equal(got, []string{"younger"}) {
+		t.Errorf("last %v", got)
+	}
+	if _, ok := l.peek(); ok {
+		t.Error("a list that was invalidated since may be used")
+	}
+	now := l.mark()
+	l.put([]string{"now"}, now)
+	l.put([]string{"younger"}, younger)
+	if got, ok := l.peek(); !ok || !slices.Equal(got, []string{"now"}) {
+		t.Errorf("peek %v, %v", got, ok)
+	}
 }
 
 func TestJoinedHooksAreAllCalledEvenIfOnePanics(t *testing.T) {

@@ -21,7 +21,8 @@ type list[T any] struct {
 	changed func(now []T, current bool) (tell func())
 
 	mu         sync.Mutex
-	items      []T       // guarded by mu
+	items      []T       // guarded by mu; as last fetched
+	itemsFrom  uint64    // guarded by mu; the generation when their fetch began
 	valid      bool      // guarded by mu; not invalidated since
 	expires    time.Time // guarded by mu
 	generation uint64    // guarded by mu; of invalidations
@@ -112,13 +113,19 @@ func (l *list[T]) run(f *fetching[T]) {
 	tell()
 }
 
-// storeLocked puts a list in place and returns true, unless it was invalidated
-// since its fetch began. REQUIRES: l.mu.
+// storeLocked puts a list in place, unless there is a younger one, and returns true
+// if it was not invalidated since its fetch began. If it was, it still is what the
+// server last said, which is better than nothing where nobody asks for more.
+// REQUIRES: l.mu.
 func (l *list[T]) storeLocked(items []T, generation uint64) bool {
+	if generation < l.itemsFrom {
+		return false
+	}
+	l.items, l.itemsFrom = items, generation
 	if generation != l.generation {
 		return false
 	}
-	l.items, l.valid = items, true
+	l.valid = true
 	ttl := l.id.pool.cfg.ToolsTTL
 	if ttl == never {
 		ttl = 100 * 365 * 24 * time.Hour
@@ -142,6 +149,13 @@ func (l *list[T]) put(items []T, generation uint64) {
 	if stored && l.changed != nil {
 		l.changed(items, true)()
 	}
+}
+
+// last returns the list as the server last gave it, invalidated or not.
+func (l *list[T]) last() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.items
 }
 
 // current returns the list if it may be used without asking.

@@ -221,12 +221,10 @@ func (c *lists) harmless(ctx context.Context, name string) bool {
 	return false
 }
 
-// hasTool tells whether the list that was last fetched has a tool, however old it is.
+// hasTool tells whether the list that was last fetched has a tool, however old it
+// is, and whether or not the server has said since that it changed.
 func (c *lists) hasTool(name string) bool {
-	c.tools.mu.Lock()
-	items := c.tools.items
-	c.tools.mu.Unlock()
-	return slices.ContainsFunc(items, func(t *mcp.Tool) bool { return t != nil && t.Name == name })
+	return slices.ContainsFunc(c.tools.last(), func(t *mcp.Tool) bool { return t != nil && t.Name == name })
 }
 
 // toolsFetched looks for changes in what was fetched. Sessions over HTTP from
