@@ -1,0 +1,33 @@
+package mcpool
+
+import "testing"
+
+func TestKnownToolsAreThoseInMemory(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, oldEra)
+	p, err := Open(t.Context(), Config{Endpoint: s.url(), Min: 1, NoListener: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	if got := p.KnownTools(); got != nil {
+		t.Errorf("%d tools are known before anybody asked", len(got))
+	}
+	listed, err := p.ListTools(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := p.KnownTools()
+	if len(known) == 0 || len(known) != len(listed) || known[0] != listed[0] {
+		t.Errorf("known are %d tools, listed %d", len(known), len(listed))
+	}
+	known[0] = nil
+	if p.KnownTools()[0] == nil {
+		t.Error("who changes the slice changes the catalog")
+	}
+	fetched := p.Stats().ListFetches
+	p.InvalidateTools()
+	if got := p.KnownTools(); got != nil || p.Stats().ListFetches != fetched {
+		t.Errorf("after they were invalidated %d tools are known, and %d lists were fetched", len(got), p.Stats().ListFetches-fetched)
+	}
+}
