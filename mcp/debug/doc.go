@@ -3,7 +3,7 @@
 //
 //	page, err := debug.New(debug.Config{})
 //	…
-//	pool, err := mcpool.Open(ctx, mcpool.Config{Endpoint: url, Hooks: page.Hooks(mcpool.Hooks{})})
+//	pool, err := mcpool.Open(ctx, mcpool.Config{Endpoint: url, Hooks: page.Hooks()})
 //	…
 //	err = page.Watch(pool)
 //	mux.Handle("/debug/mcp", page)

@@ -7,18 +7,13 @@ import (
 	mcpool "github.com/go-mcpool/mcpool/mcp"
 )
 
-// Hooks returns hooks that tell the page what happens, and also call those given.
+// Hooks tell the page what happens; join them with others by mcpool.JoinHooks.
 // Without them the page has sizes and sessions, but neither events nor times.
-func (p *Page) Hooks(next mcpool.Hooks) mcpool.Hooks {
-	next.Core = core.JoinHooks(p.coreHooks(), next.Core)
-	end := next.CallEnd
-	next.CallEnd = func(ctx context.Context, e mcpool.CallEnd) {
-		p.records.call(e)
-		if end != nil {
-			end(ctx, e)
-		}
+func (p *Page) Hooks() mcpool.Hooks {
+	return mcpool.Hooks{
+		Core:    p.coreHooks(),
+		CallEnd: func(_ context.Context, e mcpool.CallEnd) { p.records.call(e) },
 	}
-	return next
 }
 
 func (p *Page) coreHooks() core.Hooks {

@@ -45,7 +45,7 @@ func setup(t *testing.T, cfg Config) *bundle {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	pool, err := mcpool.Open(ctx, mcpool.Config{Name: hostile, Endpoint: h.URL, Min: 1, NoListener: true, Hooks: page.Hooks(mcpool.Hooks{})})
+	pool, err := mcpool.Open(ctx, mcpool.Config{Name: hostile, Endpoint: h.URL, Min: 1, NoListener: true, Hooks: page.Hooks()})
 	if err != nil {
 		t.Fatal(err)
 	}

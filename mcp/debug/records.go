@@ -67,17 +67,23 @@ func (e *Event) same(o *Event) bool {
 }
 
 // events are the latest, the newest last. One that repeats one of the last few is
-// counted there, so that a flood of one kind does not wash the others away.
+// counted there, so that a flood of one kind does not wash the others away. What is
+// no fault does so only within a moment: that sessions were opened, then closed, and
+// opened again is what happened, and not two events.
 type events struct {
 	room int
 	all  []Event
 }
 
-const lookBack = 8
+const (
+	lookBack = 8
+	moment   = time.Second
+)
 
 func (l *events) add(e Event) {
 	for i := len(l.all) - 1; i >= 0 && i >= len(l.all)-lookBack; i-- {
-		if l.all[i].same(&e) {
+		fault := e.Level == Warn || e.Level == Bad
+		if l.all[i].same(&e) && (fault || i == len(l.all)-1 || e.Last.Sub(l.all[i].Last) < moment) {
 			e.First, e.Count = l.all[i].First, l.all[i].Count+1
 			l.all = append(append(l.all[:i], l.all[i+1:]...), e)
 			return

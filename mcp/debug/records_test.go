@@ -33,6 +33,34 @@ func TestAFloodOfOneKindIsOneEvent(t *testing.T) {
 	}
 }
 
+func TestTheOrderOfWhatIsNoFaultIsKept(t *testing.T) {
+	t.Parallel()
+	l, start := events{room: 100}, time.Now()
+	at := time.Duration(0)
+	add := func(what string, level Level, n int, gap time.Duration) {
+		for range n {
+			at += gap
+			l.add(Event{First: start.Add(at), Last: start.Add(at), What: what, Level: level})
+		}
+	}
+	add("opened", Good, 3, time.Minute)
+	add("closed", Info, 2, time.Minute)
+	add("failed", Bad, 2, time.Minute)
+	add("opened", Good, 2, time.Minute)
+	add("failed", Bad, 1, time.Minute)
+	for range 50 { // flapping
+		add("opened", Good, 1, time.Millisecond)
+		add("closed", Info, 1, time.Millisecond)
+	}
+	var got []string
+	for _, e := range l.all {
+		got = append(got, fmt.Sprint(e.What, e.Count))
+	}
+	if want := []string{"opened3", "closed2", "opened2", "failed3", "opened50", "closed50"}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
 func TestEventsAreBoundedAndTheOldestGo(t *testing.T) {
 	t.Parallel()
 	r := smallRecords()

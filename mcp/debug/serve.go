@@ -148,8 +148,6 @@ func (p *Page) state(v View) (Level, string) {
 		return Warn, "not ready"
 	case s.Sessions.Circuit == core.BreakerHalfOpen:
 		return Warn, "circuit half-open"
-	case s.Sessions.Waiting > 0:
-		return Warn, "ready, callers wait"
 	}
 	return Good, "ready"
 }

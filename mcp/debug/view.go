@@ -40,9 +40,10 @@ type Calls struct {
 
 // Catalog is what is in memory of the default identity's tools.
 type Catalog struct {
-	Hash  string `json:"schema_hash"`
-	Tools []Tool `json:"tools"`
-	More  int    `json:"tools_not_shown"`
+	Hash    string `json:"schema_hash"`
+	Current bool   `json:"current"` // not invalidated since it was fetched
+	Tools   []Tool `json:"tools"`
+	More    int    `json:"tools_not_shown"`
 }
 
 // Tool is one of them.
@@ -61,7 +62,9 @@ func (p *Page) view() View {
 		if n := len(v.Sessions) - p.cfg.Rows; n > 0 {
 			v.Sessions, v.More = v.Sessions[:p.cfg.Rows], n
 		}
-		v.Catalog = p.catalog(s.KnownTools(), v.Stats.SchemaHash)
+		tools, current := s.KnownTools()
+		v.Catalog = p.catalog(tools, v.Stats.SchemaHash)
+		v.Catalog.Current = current
 	}
 	r := p.records
 	r.mu.Lock()
