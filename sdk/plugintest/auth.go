@@ -37,7 +37,8 @@ func authInProcess[C any, P auth.Provider](
 	make func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C],
 ) []check {
 	opts = opts.withDefaults()
-	s := &authSuite[C]{opts: opts, headers: opts.Headers, open: func(ctx context.Context, cfg C) (auth.Provider, error) {
+	s := &authSuite[C]{opts: opts, headers: opts.Headers, secrets: newSecrets(opts.Secrets)}
+	s.open = func(ctx context.Context, cfg C) (auth.Provider, error) {
 		p, err := make(ctx, cfg)
 		if err != nil {
 			return nil, err
@@ -46,7 +47,7 @@ func authInProcess[C any, P auth.Provider](
 			return nil, errors.New("plugintest: the factory returned neither a provider nor an error")
 		}
 		return p, nil
-	}}
+	}
 	return append(s.contract(), s.check("Printing", s.printing), s.check("Goroutines", s.goroutines))
 }
 
@@ -55,11 +56,12 @@ type authSuite[C any] struct {
 	opts    AuthOptions[C]
 	headers []string // declared
 	open    factory[C]
+	secrets *secrets
 }
 
 // check makes a check of a function.
 func (s *authSuite[C]) check(name string, run func(*report)) check {
-	return check{name: name, run: func(tb testing.TB) { run(newReport(tb, s.opts.Patience, s.opts.Secrets)) }}
+	return check{name: name, run: func(tb testing.TB) { run(newReport(tb, s.opts.Patience, s.secrets)) }}
 }
 
 // contract lists the checks that hold in process and through a host.
@@ -235,9 +237,9 @@ func (u *subject) checkHeader(method string, h http.Header) {
 			u.r.fault("%s set the header %s, and only %q are declared", method, textproto.CanonicalMIMEHeaderKey(name), u.headers)
 		}
 		for _, v := range values {
-			u.r.hide(v)
+			u.r.secrets.hide(v)
 			if _, token, ok := strings.Cut(v, " "); ok {
-				u.r.hide(token)
+				u.r.secrets.hide(token)
 			}
 		}
 	}

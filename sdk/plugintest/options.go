@@ -79,7 +79,7 @@ func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
 		o.Headers = []string{"Authorization"}
 	}
 	if o.Patience <= 0 {
-		o.Patience = 30 * time.Second
+		o.Patience = defaultPatience
 	}
 	if o.Challenge == nil {
 		o.Challenge = func(sent auth.HTTPRequest, generation string) auth.Challenge {
@@ -169,3 +169,5 @@ func jsonOf(v any) string {
 	}
 	return string(b)
 }
+
+const defaultPatience = 30 * time.Second

@@ -18,17 +18,15 @@ type report struct {
 
 	patience time.Duration
 
-	mu      sync.Mutex
-	said    map[string]bool // guarded by mu
-	over    bool            // guarded by mu
-	secrets []string        // guarded by mu; what may not be seen
+	secrets *secrets
+
+	mu   sync.Mutex
+	said map[string]bool // guarded by mu
+	over bool            // guarded by mu
 }
 
-func newReport(tb testing.TB, patience time.Duration, secrets []auth.Secret) *report {
-	r := &report{TB: tb, patience: patience, said: make(map[string]bool)}
-	for _, s := range secrets {
-		r.hide(s.Reveal())
-	}
+func newReport(tb testing.TB, patience time.Duration, secrets *secrets) *report {
+	r := &report{TB: tb, patience: patience, secrets: secrets, said: make(map[string]bool)}
 	tb.Cleanup(func() {
 		r.mu.Lock()
 		r.over = true
@@ -50,29 +48,49 @@ func (r *report) fault(format string, args ...any) {
 	r.TB.Error(msg)
 }
 
+// secrets are the values that may not be seen.
+type secrets struct {
+	mu     sync.Mutex
+	values map[string]bool // guarded by mu
+}
+
+func newSecrets(known []auth.Secret) *secrets {
+	s := &secrets{values: make(map[string]bool)}
+	for _, k := range known {
+		s.hide(k.Reveal())
+	}
+	return s
+}
+
 // minSecret is the length from which on a value is looked for: shorter ones are found
 // everywhere.
 const minSecret = 4
 
-// hide adds a value that may not be seen.
-func (r *report) hide(value string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// hide adds a value.
+func (s *secrets) hide(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(value) >= minSecret {
-		r.secrets = append(r.secrets, value)
+		s.values[value] = true
 	}
+}
+
+// in reports whether a text shows one of them.
+func (s *secrets) in(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := range s.values {
+		if strings.Contains(text, v) {
+			return true
+		}
+	}
+	return false
 }
 
 // inspect reports a secret in a text. The text is not shown: test logs are kept.
 func (r *report) inspect(what, text string) {
 	r.TB.Helper()
-	r.mu.Lock()
-	found := false
-	for _, s := range r.secrets {
-		found = found || strings.Contains(text, s)
-	}
-	r.mu.Unlock()
-	if found {
+	if r.secrets.in(text) {
 		r.fault("%s shows a secret", what)
 	}
 }

@@ -1,0 +1,282 @@
+package plugintest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/host"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+)
+
+// Binary checks a plugin binary from outside, whatever it is written in: what it says
+// about itself, the contract of its kind through a host, and how it stands what
+// happens to it: garbage for a configuration, messages that are large, signals, kill -9
+// under load, and the end of its host. Path is absolute; Build makes one of a package.
+//
+// Signals and the end of the host are checked on Unix only.
+func Binary(t *testing.T, path string, opts BinaryOptions) {
+	t.Helper()
+	for _, c := range binaryChecks(path, opts) {
+		t.Run(c.name, func(t *testing.T) { c.run(t) })
+	}
+}
+
+// Build builds a main package, named as "go build" names it, and returns the path of
+// the binary. It is removed at the end of the test.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "plugin")
+	if runtime.GOOS == "windows" {
+		path += ".exe"
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput()
+	if err != nil {
+		t.Fatalf("plugintest: building %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}
+
+// binarySuite checks one binary.
+type binarySuite struct {
+	path     string
+	env      []string
+	auth     *authSuite[host.Instance] // nil if it is not of that kind
+	patience time.Duration
+	secrets  *secrets
+}
+
+// binaryChecks lists the checks of Binary.
+func binaryChecks(path string, opts BinaryOptions) []check {
+	b := &binarySuite{path: path, env: opts.Env, patience: defaultPatience, secrets: newSecrets(nil)}
+	checks := []check{b.check("Describe", b.describe), b.check("ByHand", b.byHand), b.check("Start", b.start)}
+	if opts.Auth == nil {
+		return append(checks, b.unixChecks()...)
+	}
+	o := opts.Auth.withDefaults()
+	b.patience, b.secrets = o.Patience, newSecrets(o.Secrets)
+	b.auth = &authSuite[host.Instance]{opts: o, secrets: b.secrets}
+	for i, c := range b.auth.contract() {
+		checks = append(checks, check{name: c.name, run: func(tb testing.TB) {
+			s := b.through(b.launch(newReport(tb, b.patience, b.secrets)))
+			s.contract()[i].run(tb)
+		}})
+	}
+	checks = append(checks,
+		b.check("Garbage", b.garbage), b.check("Large", b.large), b.check("Many", b.many), b.check("Kill", b.kill))
+	return append(checks, b.unixChecks()...)
+}
+
+func (b *binarySuite) check(name string, run func(*report)) check {
+	return check{name: name, run: func(tb testing.TB) { run(newReport(tb, b.patience, b.secrets)) }}
+}
+
+// launch runs the binary for the length of a check, and sees that nothing is left.
+func (b *binarySuite) launch(r *report, adjust ...func(*host.Plugin)) *host.Running {
+	r.Helper()
+	p := host.Plugin{
+		Path: b.path, AllowUnverified: true, Env: b.env, Logger: slog.New(&watcher{r: r}),
+		Limits: host.Limits{
+			Start: b.patience, Call: b.patience, CircuitAfter: -1,
+			RestartMin: time.Millisecond, RestartMax: 100 * time.Millisecond,
+		},
+	}
+	for _, f := range adjust {
+		f(&p)
+	}
+	run, err := host.Launch(context.Background(), p)
+	if err != nil {
+		r.Fatalf("the host does not take it: %v", err)
+	}
+	r.Cleanup(func() {
+		left := remainders(run.Stats().PID)
+		r.within("closing the plugin", func() {
+			if err := run.Close(context.Background()); err != nil {
+				r.fault("closing the plugin: %v", err)
+			}
+		})
+		if !r.poll(func() bool { return left() == "" }) {
+			r.fault("after the plugin was closed, %s is left", left())
+		}
+	})
+	return run
+}
+
+// through makes a suite whose providers are instances of a running plugin.
+func (b *binarySuite) through(run *host.Running) *authSuite[host.Instance] {
+	s := *b.auth
+	s.headers = kindOf(run.Describe()).Headers
+	s.open = func(ctx context.Context, in host.Instance) (auth.Provider, error) {
+		in.Name = fmt.Sprintf("%s-%d", in.Name, instances.Add(1))
+		return run.Auth(ctx, in)
+	}
+	return &s
+}
+
+var instances atomic.Int64 // tells the names of instances apart
+
+func kindOf(d host.Description) host.KindDescription {
+	for _, k := range d.Kinds {
+		if k.Name == wire.KindAuth {
+			return k
+		}
+	}
+	return host.KindDescription{}
+}
+
+// run runs the binary as a person does, and returns what it said.
+func (b *binarySuite) run(r *report, args ...string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), b.patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.path, args...) //nolint:gosec // the binary under test
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, wire.CookieKey+"=") })
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errOut, time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		r.Fatalf("%s %s did not end within %v", b.path, strings.Join(args, " "), b.patience)
+	}
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		r.Fatalf("%s cannot be run: %v", b.path, err)
+	}
+	return out.String(), errOut.String(), err
+}
+
+// described is what --describe prints.
+func (b *binarySuite) described(r *report) host.Description {
+	out, said, err := b.run(r, "--describe")
+	if err != nil {
+		r.Fatalf("--describe failed: %v\n%s", err, said)
+	}
+	var d host.Description
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		r.Fatalf("--describe printed no description: %v\n%s", err, out)
+	}
+	if again, _, _ := b.run(r, "--describe"); again != out {
+		r.fault("--describe printed something else the second time:\n%s", cmp.Diff(out, again))
+	}
+	return d
+}
+
+// describe: what --describe prints is whole.
+func (b *binarySuite) describe(r *report) {
+	d := b.described(r)
+	if d.Name == "" || d.Version == "" {
+		r.fault("--describe names the plugin %q, version %q: neither may be empty", d.Name, d.Version)
+	}
+	if len(d.Kinds) == 0 {
+		r.fault("--describe lists no kind")
+	}
+	for _, k := range d.Kinds {
+		if len(k.Majors) == 0 {
+			r.fault("--describe lists no major of the kind %s", k.Name)
+		}
+		schema := new(jsonschema.Schema)
+		resolved, err := (*jsonschema.Resolved)(nil), json.Unmarshal(k.Config, schema)
+		if err == nil {
+			resolved, err = schema.Resolve(nil)
+		}
+		switch {
+		case err != nil:
+			r.fault("the configuration of the kind %s has no valid JSON Schema: %v", k.Name, err)
+		case k.Name != wire.KindAuth:
+			r.Logf("the kind %s is not checked by Binary", k.Name)
+		case b.auth == nil:
+			r.fault("the plugin is of the kind %s, and BinaryOptions.Auth does not say how to use it", k.Name)
+		default:
+			b.checkConfig(r, resolved)
+		}
+	}
+	if b.auth != nil && kindOf(d).Name == "" {
+		r.fault("BinaryOptions.Auth is set, and the plugin is not of the kind %s", wire.KindAuth)
+	}
+}
+
+// checkConfig: a configuration that works is one that the schema describes.
+func (b *binarySuite) checkConfig(r *report, schema *jsonschema.Resolved) {
+	var doc any = map[string]any{}
+	if cfg := b.auth.opts.Config.Config; cfg != nil {
+		raw, err := json.Marshal(cfg)
+		if err == nil {
+			err = json.Unmarshal(raw, &doc)
+		}
+		if err != nil {
+			r.Fatalf("Config is no JSON: %v", err)
+		}
+	}
+	if err := schema.Validate(doc); err != nil {
+		r.fault("the plugin's schema does not describe a configuration that works: %v", err)
+	}
+}
+
+// byHand: who runs it to see what it is, learns it.
+func (b *binarySuite) byHand(r *report) {
+	out, said, err := b.run(r)
+	if out != "" {
+		r.fault("run by hand, it prints to stdout, where a host looks for the handshake: %q", out)
+	}
+	if err == nil {
+		r.fault("run by hand, it exits with 0, as if it had done something")
+	}
+	if name := b.described(r).Name; !strings.Contains(said, name) || !strings.Contains(said, "--describe") {
+		r.fault("run by hand, it names neither itself (%s) nor --describe: %q", name, said)
+	}
+}
+
+// start: a host takes it, and learns what --describe says.
+func (b *binarySuite) start(r *report) {
+	got := b.launch(r).Describe()
+	want := b.described(r)
+	for _, d := range []*host.Description{&want, &got} {
+		for i := range d.Kinds {
+			var compact bytes.Buffer
+			if json.Compact(&compact, d.Kinds[i].Config) == nil {
+				d.Kinds[i].Config = compact.Bytes()
+			}
+		}
+	}
+	if jsonOf(want) != jsonOf(got) {
+		r.fault("a host is told something else than --describe prints:\n%s", cmp.Diff(jsonOf(want), jsonOf(got)))
+	}
+}
+
+// watcher reads the plugin's log for secrets. It keeps none of it.
+type watcher struct {
+	r     *report
+	attrs string
+}
+
+func (w *watcher) Enabled(context.Context, slog.Level) bool { return true }
+
+func (w *watcher) Handle(_ context.Context, rec slog.Record) error {
+	var b strings.Builder
+	b.WriteString(w.attrs + rec.Message)
+	rec.Attrs(func(a slog.Attr) bool {
+		b.WriteString(" " + a.String())
+		return true
+	})
+	w.r.inspect("the plugin's log", b.String())
+	return nil
+}
+
+func (w *watcher) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &watcher{r: w.r, attrs: w.attrs + fmt.Sprint(attrs) + " "}
+}
+
+func (w *watcher) WithGroup(string) slog.Handler { return w }
