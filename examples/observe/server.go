@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -19,8 +20,10 @@ import (
 type server struct {
 	tracer trace.Tracer
 	addr   string
+	mcp    *mcp.Server
 	http   *http.Server
 	ended  chan struct{}
+	busy   sync.WaitGroup // requests
 }
 
 func (s *server) start(ctx context.Context) error {
@@ -43,7 +46,7 @@ func (s *server) start(ctx context.Context) error {
 		Handler:           s.traced(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools }, nil)),
 		ReadHeaderTimeout: 10 * time.Second,
 	}, make(chan struct{})
-	s.http, s.ended = server, ended
+	s.mcp, s.http, s.ended = tools, server, ended
 	go func() {
 		defer close(ended)
 		_ = server.Serve(l)
@@ -54,11 +57,17 @@ func (s *server) start(ctx context.Context) error {
 func (s *server) stop() {
 	_ = s.http.Close()
 	<-s.ended
+	s.busy.Wait()
+	for session := range s.mcp.Sessions() {
+		_ = session.Close()
+	}
 }
 
 // traced goes on with the trace that a request brings, as any traced server does.
 func (s *server) traced(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.busy.Add(1)
+		defer s.busy.Done()
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		if trace.SpanContextFromContext(ctx).IsValid() {
 			var span trace.Span

@@ -59,6 +59,9 @@ func setup(t *testing.T, cfg Config) *bundle {
 		_ = pool.Close(context.Background())
 		h.CloseClientConnections()
 		h.Close()
+		for session := range server.Sessions() {
+			_ = session.Close()
+		}
 	})
 	return &bundle{page, pool, h}
 }
