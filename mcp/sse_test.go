@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"net/http"
 	"sync"
 	"testing"
@@ -182,6 +184,49 @@ func TestAnSSEServerThatEndsTheStreamInACallMayHaveRunIt(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrMayHaveRun) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestAnSSECallEndsWithItsStream has a server that never answers a POST, as some do
+// when they have forgotten the session.
+func TestAnSSECallEndsWithItsStream(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, sseEra)
+	p := s.openSSE(func(c *Config) { c.Min, c.Max = 1, 1 })
+	if err := p.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan struct{})
+	s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("X-Mute") == "" {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices the end of a connection only after it
+		close(sent)
+		<-r.Context().Done()
+		return true
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Call(t.Context(), "write", nil, WithHeader("X-Mute", "1"))
+		done <- err
+	}()
+	<-sent
+	for session := range s.sessions() {
+		_ = session.Close()
+	}
+	if err := <-done; !errors.Is(err, ErrMayHaveRun) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := p.Call(t.Context(), "write", nil); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
+// sessions are those that the server has.
+func (s *server) sessions() iter.Seq[*mcp.ServerSession] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mcp.Sessions()
 }
 
 // neighbour has a call hang on a session of p. stop checks that it still does,

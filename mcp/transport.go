@@ -69,13 +69,24 @@ func (t lenient) Connect(ctx context.Context) (mcp.Connection, error) {
 		end()
 		return nil, err
 	}
-	return lenientConn{c, end}, nil
+	return lenientConn{c, stream, end}, nil
 }
 
 type lenientConn struct {
 	mcp.Connection
 
-	end context.CancelFunc
+	stream context.Context // ends with the stream
+	end    context.CancelFunc
+}
+
+// Read ends what is being sent when the stream has ended: without it there is no
+// answer. There are servers that never answer a POST to a session they have forgotten.
+func (c lenientConn) Read(ctx context.Context) (jsonrpc.Message, error) {
+	msg, err := c.Connection.Read(ctx)
+	if err != nil {
+		c.end()
+	}
+	return msg, err //nolint:wrapcheck // it is the SDK's, for the SDK
 }
 
 func (c lenientConn) Close() error {
@@ -84,7 +95,13 @@ func (c lenientConn) Close() error {
 }
 
 func (c lenientConn) Write(ctx context.Context, msg jsonrpc.Message) error {
-	err := c.Connection.Write(ctx, msg)
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.stream, cancel)()
+	err := c.Connection.Write(sending, msg)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = fmt.Errorf("the stream of the session ended: %w", io.ErrUnexpectedEOF)
+	}
 	var (
 		session   *SessionError
 		throttled *ThrottledError
