@@ -85,7 +85,7 @@ func (p *Pool[T]) probe(r *resource[T]) error {
 	})
 	end(err)
 	if p.ctx.Err() != nil {
-		return errUnasked //nolint:nilerr // told to end because the pool closes: that says nothing of the resource
+		return errUnasked // told to end because the pool closes: that says nothing of the resource
 	}
 	return err
 }

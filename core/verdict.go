@@ -21,8 +21,8 @@ var (
 type verdictError string
 
 func (e verdictError) Error() string  { return string(e) }
-func (e verdictError) Degraded() bool { return e == ErrDegraded }
-func (e verdictError) Unknown() bool  { return e == ErrUnknown }
+func (e verdictError) Degraded() bool { return errors.Is(e, ErrDegraded) }
+func (e verdictError) Unknown() bool  { return errors.Is(e, ErrUnknown) }
 
 // errUnasked is the verdict of a probe that was cut short by the pool itself. It
 // counts for nothing.

@@ -297,7 +297,7 @@ func TestAProbeBeforeALeaseIsNotLimited(t *testing.T) {
 func TestACondemnedShareThatIsNoneIsAFault(t *testing.T) {
 	t.Parallel()
 	for _, share := range []float64{-2, 1.1, math.NaN(), math.Inf(1)} {
-		_, err := New(Config[*patient]{Open: func(context.Context) (*patient, error) { return nil, nil }, MaxCondemnedShare: share})
+		_, err := New(Config[*patient]{Open: func(context.Context) (*patient, error) { return new(patient), nil }, MaxCondemnedShare: share})
 		var fault *ConfigError
 		if !errors.As(err, &fault) || fault.Field != "MaxCondemnedShare" {
 			t.Errorf("%v: %v", share, err)
