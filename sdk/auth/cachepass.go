@@ -50,8 +50,9 @@ func (l *cacheLogin) Login(ctx context.Context, req Request, d Dialog) error {
 
 // cacheObserver passes every observation through.
 type cacheObserver struct {
-	cache *Cache
 	Observer
+
+	cache *Cache
 }
 
 func (o *cacheObserver) Observe(req Request, ob Observation) {

@@ -58,7 +58,8 @@ func isToken(s string) bool {
 // looks at eight bytes at once as long as they are plain.
 func isFieldValue(s string) bool {
 	i := 0
-	for ; i+8 <= len(s) && plain8(load8(s[i:])); i += 8 { // it has no more to do
+	for i+8 <= len(s) && plain8(load8(s[i:])) {
+		i += 8
 	}
 	for ; i < len(s); i++ {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

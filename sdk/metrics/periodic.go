@@ -233,7 +233,7 @@ func (p *Periodic) exportOldest() bool {
 			p.dropped.Add(1)
 			return true
 		}
-		pause := wait - time.Duration(rand.Int64N(int64(wait)/4+1))
+		pause := wait - time.Duration(rand.Int64N(int64(wait)/4+1)) //nolint:gosec // jitter
 		if retry, ok := errors.AsType[*RetryError](err); ok {
 			pause = min(max(retry.After, pause), 10*p.cfg.RetryMax)
 		}

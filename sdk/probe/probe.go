@@ -74,7 +74,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 	if i < 0 {
 		return fmt.Errorf("probe: %q is no verdict: use one of %q", text, statusNames)
 	}
-	*s = Status(i)
+	*s = Status(i) //nolint:gosec // an index of statusNames
 	return nil
 }
 

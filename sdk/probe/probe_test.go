@@ -151,7 +151,7 @@ func TestDampingKeepsTargetsApartAndForgetsTheOldest(t *testing.T) {
 		}
 	}
 	first(100)
-	if n := len(p.(*damper).known); n > 100 { //nolint:errcheck // it is one
+	if n := len(p.(*damper).known); n > 100 {
 		t.Errorf("%d are remembered", n)
 	}
 	if s := first(99); s != Unhealthy {

@@ -81,13 +81,13 @@ func readUpTo(r io.Reader, limit, expected int64) ([]byte, error) {
 		m, err := r.Read(data[n:])
 		n += m
 		switch {
-		case err == io.EOF: //nolint:errorlint // readers return it bare, and what wraps it is something else
+		case err == io.EOF: // readers return it bare, and what wraps it is something else
 			return data[:n], nil
 		case err != nil:
 			return nil, err
 		case n == len(data): // the length was wrong
 			rest, err := io.ReadAll(io.LimitReader(r, limit-int64(n)))
-			return append(data, rest...), err
+			return append(data[:n], rest...), err
 		}
 	}
 }

@@ -190,6 +190,13 @@ func kindOf(ch auth.Challenge, sentNothing bool) refusals {
 	}
 }
 
+// CloseIdleConnections closes those of the base, for http.Client.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // observe shows the provider an answer that it gets no challenge for.
 func (t *Transport) observe(sent *http.Request, resp *http.Response) {
 	var seen http.Header
@@ -203,13 +210,6 @@ func (t *Transport) observe(sent *http.Request, resp *http.Response) {
 	}
 	if seen != nil {
 		t.reader.Observe(t.cfg.Request, auth.Observation{URL: wireURL(sent), Status: resp.StatusCode, Header: seen})
-	}
-}
-
-// CloseIdleConnections closes those of the base, for http.Client.
-func (t *Transport) CloseIdleConnections() {
-	if c, ok := t.cfg.Base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
 	}
 }
 
