@@ -19,7 +19,7 @@ func TestAConfigIsReadFromJSONAndShowsNoSecret(t *testing.T) {
 	if c, err := p.Credentials(t.Context(), auth.Request{}); err != nil || c.Header.Get("X-Api-Key") != token {
 		t.Errorf("%v, %v", c, err)
 	}
-	data, err := json.Marshal(struct{ Token any }{cfg.Token})
+	data, err := json.Marshal(map[string]any{"token": cfg.Token})
 	if err != nil || strings.Contains(string(data), token) {
 		t.Errorf("%s, %v", data, err)
 	}

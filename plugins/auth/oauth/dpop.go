@@ -62,6 +62,15 @@ func dpopToken(authorization string) (string, bool) {
 	return access, true
 }
 
+// ObservedHeaders implements auth.Observer.
+func (d *dpop) ObservedHeaders() []string { return []string{"DPoP-Nonce"} }
+
+// Observe learns the nonce for the next request, which a server may send with any
+// answer (RFC 9449, 8.2).
+func (d *dpop) Observe(_ auth.Request, o auth.Observation) {
+	d.learn(o.URL, o.Header.Get("DPoP-Nonce"))
+}
+
 // proofFor says what a proof is about.
 type proofFor struct {
 	method, url string
@@ -120,15 +129,6 @@ func (d *dpop) learn(rawURL, nonce string) {
 		d.nonces = make(map[string]string)
 	}
 	d.nonces[origin] = nonce
-}
-
-// ObservedHeaders implements auth.Observer.
-func (d *dpop) ObservedHeaders() []string { return []string{"DPoP-Nonce"} }
-
-// Observe learns the nonce for the next request, which a server may send with any
-// answer (RFC 9449, 8.2).
-func (d *dpop) Observe(_ auth.Request, o auth.Observation) {
-	d.learn(o.URL, o.Header.Get("DPoP-Nonce"))
 }
 
 // proofNonce is the nonce in a proof of ours, empty if there is none.

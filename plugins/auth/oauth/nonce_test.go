@@ -96,7 +96,7 @@ func TestANonceThatChangesUnderLoadFailsNobodyConcurrentSafe(t *testing.T) {
 	cache := newTestCache(t, p, auth.CacheConfig{})
 	c := newCaller(t, cache, requestFor("", n.URL+"/mcp"))
 	c.mustPost()
-	for _, nonce := range strings.Fields("one two three four five") {
+	for nonce := range strings.FieldsSeq("one two three four five") {
 		n.rotate(nonce)
 		var wg sync.WaitGroup
 		for range 32 {

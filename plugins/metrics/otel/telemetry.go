@@ -88,6 +88,13 @@ func (t *Telemetry) AddMCP(name string, p interface{ Stats() mcpool.Stats }) err
 	})
 }
 
+// Remove forgets the numbers of a pool.
+func (t *Telemetry) Remove(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.pools, name)
+}
+
 func (t *Telemetry) add(name string, stats func() (core.Stats, uint64)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,13 +106,6 @@ func (t *Telemetry) add(name string, stats func() (core.Stats, uint64)) error {
 	}
 	t.pools[name] = &observed{stats, with(), with(attrState.String("idle")), with(attrState.String("used"))}
 	return nil
-}
-
-// Remove forgets the numbers of a pool.
-func (t *Telemetry) Remove(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.pools, name)
 }
 
 // observe is called by the SDK when it collects.

@@ -139,10 +139,6 @@ const (
 	labelError  = "outcome"
 )
 
-func (c *Collector) desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(c.cfg.Prefix+name, help, append([]string{labelPool}, labels...), c.cfg.ConstLabels)
-}
-
 // Describe sends the descriptions of all metrics there may be.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for i := range c.table {
@@ -185,6 +181,10 @@ func (c *Collector) Remove(name string) {
 	for _, h := range c.histograms() {
 		h.DeletePartialMatch(prometheus.Labels{labelPool: name})
 	}
+}
+
+func (c *Collector) desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(c.cfg.Prefix+name, help, append([]string{labelPool}, labels...), c.cfg.ConstLabels)
 }
 
 func add[S any](c *Collector, name string, measures []core.Measure[S], stats func() S, closed func(*S) *core.ByReason) error {

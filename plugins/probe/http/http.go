@@ -147,8 +147,7 @@ func (p *Prober) Probe(ctx context.Context, target probe.Target) (probe.Verdict,
 	if ctx.Err() != nil {
 		return probe.Verdict{Reason: "the probe was cut short"}, context.Cause(ctx) //nolint:wrapcheck // the caller's own
 	}
-	var unverified *tls.CertificateVerificationError
-	if errors.As(err, &unverified) {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return probe.Verdict{Status: probe.Unhealthy, Reason: "the server's certificate is not valid"}, nil
 	}
 	return probe.Verdict{Status: p.cfg.Unreachable, Reason: "the health URL does not answer"}, nil

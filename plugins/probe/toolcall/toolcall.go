@@ -90,7 +90,7 @@ func (p *Prober) failed(ctx, within context.Context, err error) (probe.Verdict, 
 	case ctx.Err() != nil: // from outside: it says nothing of the target
 		return unknown("the probe was cut short"), context.Cause(ctx)
 	case within.Err() != nil:
-		return unhealthy("no answer within %v", p.cfg.Timeout), nil
+		return unhealthy("no answer within %v", p.cfg.Timeout), nil //nolint:nilerr // a verdict, not a fault of the probe
 	case errors.Is(err, probe.ErrNotListed):
 		return unknown("the target does not take the call"), nil
 	case errors.As(err, &answered):
@@ -183,7 +183,7 @@ type tool struct {
 // checkSchema looks for the tool in the list and compares its schemas.
 func (p *Prober) checkSchema(ctx, within context.Context, target probe.Target) (probe.Verdict, error) {
 	for cursor := ""; ; {
-		params, _ := json.Marshal(map[string]string{"cursor": cursor}) // a map of strings
+		params, _ := json.Marshal(map[string]string{"cursor": cursor}) //nolint:errchkjson // a map of strings
 		if cursor == "" {
 			params = nil
 		}
@@ -196,7 +196,7 @@ func (p *Prober) checkSchema(ctx, within context.Context, target probe.Target) (
 			NextCursor string `json:"nextCursor"`
 		}
 		if err := json.Unmarshal(raw, &page); err != nil {
-			return unhealthy("the list of tools cannot be read"), nil
+			return unhealthy("the list of tools cannot be read"), nil //nolint:nilerr // likewise
 		}
 		for _, t := range page.Tools {
 			if t.Name != p.cfg.Tool {
@@ -204,7 +204,7 @@ func (p *Prober) checkSchema(ctx, within context.Context, target probe.Target) (
 			}
 			sum, err := SchemaHash(t.InputSchema, t.OutputSchema)
 			if err != nil || !strings.EqualFold(sum, p.cfg.Expect.SchemaSHA256) {
-				return unhealthy("the schemas of tool %s are others: %s", p.cfg.Tool, sum), nil
+				return unhealthy("the schemas of tool %s are others: %s", p.cfg.Tool, sum), nil //nolint:nilerr // likewise
 			}
 			return probe.Verdict{Status: probe.Healthy}, nil
 		}

@@ -185,7 +185,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"Arguments":              {Tool: "t", Arguments: map[string]any{"f": func() {}}},
 	} {
 		_, err := New(cfg)
-		for _, field := range strings.Fields(fields) {
+		for field := range strings.FieldsSeq(fields) {
 			if err == nil || !strings.Contains(err.Error(), field) {
 				t.Errorf("%s is not named in %v", field, err)
 			}

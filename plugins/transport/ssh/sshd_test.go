@@ -301,7 +301,7 @@ func TestKeysComeFromFilesAndFromAnAgent(t *testing.T) {
 	if err := ring.Add(agent.AddedKey{PrivateKey: s.clientKey}); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "agent") // the path of a socket has to be short
+	dir, err := os.MkdirTemp("", "agent") //nolint:usetesting // the path of a socket has to be short
 	if err != nil {
 		t.Fatal(err)
 	}

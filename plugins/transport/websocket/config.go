@@ -68,12 +68,12 @@ const never = time.Duration(1<<63 - 1)
 // check fills in defaults and returns all faults, and what was read of files.
 func (c *Config) check() (*tls.Config, func(*http.Request) (*url.URL, error), error) {
 	var errs []error
-	bad := func(field string, err error, format string, args ...any) {
-		errs = append(errs, &transport.ConfigError{Field: field, Problem: fmt.Sprintf(format, args...), Err: err})
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &transport.ConfigError{Field: field, Problem: fmt.Sprintf(format, args...)})
 	}
 	if c.URL != "" {
 		if _, err := parseURL(c.URL); err != nil {
-			bad("URL", nil, "%v", err)
+			bad("URL", "%v", err)
 		}
 	}
 	header := make(http.Header)
@@ -81,7 +81,7 @@ func (c *Config) check() (*tls.Config, func(*http.Request) (*url.URL, error), er
 		header.Set(name, value.Reveal())
 	}
 	if err := auth.CheckHeader(header); err != nil {
-		bad("Headers", nil, "cannot be sent: %v", err)
+		bad("Headers", "cannot be sent: %v", err)
 	}
 	switch c.Subprotocol {
 	case "":
@@ -108,9 +108,9 @@ func (c *Config) check() (*tls.Config, func(*http.Request) (*url.URL, error), er
 		case *f.v == -1 && f.may:
 			*f.v = never
 		case *f.v == -1:
-			bad(f.field, nil, "cannot be off: %s", f.advice)
+			bad(f.field, "cannot be off: %s", f.advice)
 		case *f.v < 0:
-			bad(f.field, nil, "is negative: use 0 for the default")
+			bad(f.field, "is negative: use 0 for the default")
 		}
 	}
 	proxy := http.ProxyFromEnvironment
@@ -120,9 +120,9 @@ func (c *Config) check() (*tls.Config, func(*http.Request) (*url.URL, error), er
 	case c.Proxy != "":
 		u, err := url.Parse(c.Proxy)
 		if err != nil || u.Host == "" {
-			bad("Proxy", nil, "is not the URL of a proxy") // the error would quote it
+			bad("Proxy", "is not the URL of a proxy") // the error would quote it
 		} else if s := u.Scheme; s != "http" && s != "https" && s != "socks5" && s != "socks5h" {
-			bad("Proxy", nil, "has scheme %q: use http, https or socks5", s)
+			bad("Proxy", "has scheme %q: use http, https or socks5", s)
 		}
 		proxy = http.ProxyURL(u)
 	}

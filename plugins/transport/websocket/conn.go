@@ -121,6 +121,27 @@ func (c *conn) Receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// Close tells the peer and gives it a moment to agree.
+func (c *conn) Close(ctx context.Context, reason transport.Reason) error {
+	c.closing.Do(func() {
+		c.note(&transport.CloseError{Reason: reason})
+		c.stop()
+		within, cancel := context.WithTimeout(ctx, c.cfg.CloseTimeout)
+		defer cancel()
+		impatient := context.AfterFunc(within, c.line.cut)
+		defer impatient()
+		if reason == transport.PeerGone || c.sending.Load() != 0 {
+			c.line.cut() // there is nobody to tell, or no way to
+		}
+		_ = c.ws.Close(codeOf(reason), reason.String()) // however it ends, it is over
+		c.line.cut()
+		c.pinging.Wait()
+		close(c.gone)
+	})
+	<-c.gone
+	return nil
+}
+
 // ended notes why reading failed and returns the reason that stands.
 func (c *conn) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil && c.end.Load() == nil {
@@ -191,27 +212,6 @@ func (c *conn) answered(ctx context.Context, pong <-chan struct{}) bool {
 			return false
 		}
 	}
-}
-
-// Close tells the peer and gives it a moment to agree.
-func (c *conn) Close(ctx context.Context, reason transport.Reason) error {
-	c.closing.Do(func() {
-		c.note(&transport.CloseError{Reason: reason})
-		c.stop()
-		within, cancel := context.WithTimeout(ctx, c.cfg.CloseTimeout)
-		defer cancel()
-		impatient := context.AfterFunc(within, c.line.cut)
-		defer impatient()
-		if reason == transport.PeerGone || c.sending.Load() != 0 {
-			c.line.cut() // there is nobody to tell, or no way to
-		}
-		_ = c.ws.Close(codeOf(reason), reason.String()) // however it ends, it is over
-		c.line.cut()
-		c.pinging.Wait()
-		close(c.gone)
-	})
-	<-c.gone
-	return nil
 }
 
 // What close codes mean (RFC 6455, 7.4). 4404 and 4410 are this package's.

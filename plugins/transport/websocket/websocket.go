@@ -90,7 +90,7 @@ func (d *Dialer) Dial(ctx context.Context, open transport.Open) (transport.Conn,
 	}
 	within, cancel := context.WithTimeoutCause(ctx, d.cfg.DialTimeout, fmt.Errorf("websocket: no handshake within %v: %w", d.cfg.DialTimeout, context.DeadlineExceeded))
 	defer cancel()
-	ws, resp, err := websocket.Dial(within, u.String(), opts)
+	ws, resp, err := websocket.Dial(within, u.String(), opts) //nolint:bodyclose // the library sees to the body
 	if err != nil {
 		line.cut()
 		return nil, refused(within, resp, err)
@@ -121,8 +121,7 @@ func refused(ctx context.Context, resp *http.Response, err error) error {
 		return context.Cause(ctx) //nolint:wrapcheck // it says which of the two ended
 	}
 	if resp == nil {
-		var unverified *tls.CertificateVerificationError
-		if errors.As(err, &unverified) {
+		if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			return &transport.RefusedError{Problem: "the server's certificate is not trusted", Err: unverified}
 		}
 		return err //nolint:wrapcheck // the library says what it was doing

@@ -81,7 +81,7 @@ func TestAProxyIsUsed(t *testing.T) {
 	t.Cleanup(s.CloseClientConnections)
 	var used atomic.Int32
 	proxy := connectProxy(t, func(string) { used.Add(1) })
-	roots := s.Client().Transport.(*http.Transport).TLSClientConfig //nolint:errcheck // it is one
+	roots := s.Client().Transport.(*http.Transport).TLSClientConfig
 	c := mustDial(t, "wss"+strings.TrimPrefix(s.URL, "https"), transport.Open{}, func(c *Config) {
 		c.Proxy, c.TLS.Config = proxy, roots
 	})
@@ -134,7 +134,7 @@ func TestHeadersAndCredentialsGoWithTheHandshake(t *testing.T) {
 		t.Fatalf("%d challenges, %d handshakes", p.challenges.Load(), len(seen))
 	}
 	h := seen[1]
-	if h.Get("X-Config") != "c" || h.Get("X-Open") != "o" || h.Get("X-Both") != "open" || h.Get("Sec-Websocket-Protocol") != "mcp" {
+	if h.Get("X-Config") != "c" || h.Get("X-Open") != "o" || h.Get("X-Both") != "open" || h.Get("Sec-WebSocket-Protocol") != "mcp" {
 		t.Errorf("handshake with %v", h)
 	}
 }

@@ -92,21 +92,6 @@ func (c *Conn) Send(ctx context.Context, message []byte) error {
 	return &transport.CloseError{Reason: end.Reason, NotSent: n < len(message), Err: end.Err}
 }
 
-// write returns how much went out, the newline included.
-func (c *Conn) write(message []byte) (int, error) {
-	if len(message) < keepLine {
-		c.line = append(append(c.line[:0], message...), '\n')
-		return c.cfg.In.Write(c.line) //nolint:wrapcheck // the caller says what it was doing
-	}
-	n, err := c.cfg.In.Write(message)
-	if err == nil {
-		var m int
-		m, err = c.cfg.In.Write([]byte{'\n'})
-		n += m
-	}
-	return n, err //nolint:wrapcheck // the caller says what it was doing
-}
-
 // Receive reads one message.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	if end := c.end.Load(); end != nil && end.Reason != transport.PeerGone {
@@ -123,6 +108,33 @@ func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 		c.note(&transport.CloseError{Reason: transport.PeerGone, Err: c.why(err)})
 	}
 	return nil, c.end.Load()
+}
+
+// Close ends the program.
+func (c *Conn) Close(ctx context.Context, reason transport.Reason) error {
+	c.closing.Do(func() {
+		defer close(c.gone)
+		c.note(&transport.CloseError{Reason: reason})
+		c.closeErr = c.cfg.Stop(ctx, reason)
+		c.cfg.Cut()
+	})
+	<-c.gone
+	return c.closeErr
+}
+
+// write returns how much went out, the newline included.
+func (c *Conn) write(message []byte) (int, error) {
+	if len(message) < keepLine {
+		c.line = append(append(c.line[:0], message...), '\n')
+		return c.cfg.In.Write(c.line) //nolint:wrapcheck // the caller says what it was doing
+	}
+	n, err := c.cfg.In.Write(message)
+	if err == nil {
+		var m int
+		m, err = c.cfg.In.Write([]byte{'\n'})
+		n += m
+	}
+	return n, err //nolint:wrapcheck // the caller says what it was doing
 }
 
 // why prefers what the program said to what its pipes say.
@@ -142,18 +154,6 @@ func (c *Conn) note(end *transport.CloseError) { c.end.CompareAndSwap(nil, end) 
 func (c *Conn) giveUp(err error) {
 	c.note(&transport.CloseError{Reason: transport.PeerGone, Err: err})
 	c.cfg.Cut()
-}
-
-// Close ends the program.
-func (c *Conn) Close(ctx context.Context, reason transport.Reason) error {
-	c.closing.Do(func() {
-		defer close(c.gone)
-		c.note(&transport.CloseError{Reason: reason})
-		c.closeErr = c.cfg.Stop(ctx, reason)
-		c.cfg.Cut()
-	})
-	<-c.gone
-	return c.closeErr
 }
 
 // Tail keeps the last of what is written to it: a program's stderr.
