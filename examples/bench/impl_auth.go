@@ -26,7 +26,7 @@ const (
 	authURL     = "https://mcp.example/mcp"
 	authService = "bedrock-agentcore"
 	authRegion  = "eu-central-1"
-	authToken   = "Bearer a-token-of-usual-length-0123456789-0123456789-0123456789"
+	authToken   = "Bearer a-token-of-usual-length-0123456789-0123456789-0123456789" //nolint:gosec // nobody's
 
 	bytesEach      = "bytes per identity"
 	goroutinesEach = "goroutines per identity"
@@ -38,15 +38,6 @@ type sender struct {
 	body int
 	open func(base http.RoundTripper) (http.RoundTripper, func() error, error)
 }
-
-var (
-	openStatic        = sender{"static", 300, newStatic}
-	openCached        = sender{"cached", 300, newCached}
-	openBareSigner    = sender{"aws signer", 300, newBareSigner}
-	openSigV4         = sender{"sigv4", 300, newSigV4}
-	openBareSigner64k = sender{"aws signer", 64 << 10, newBareSigner}
-	openSigV464k      = sender{"sigv4", 64 << 10, newSigV4}
-)
 
 // requestCase sends requests one after the other on each goroutine.
 func requestCase(name, about string, goroutines int, senders ...sender) benchCase {
@@ -78,6 +69,9 @@ func send(rt http.RoundTripper, body []byte, n int) error {
 		if err != nil {
 			return err
 		}
+		if err := resp.Body.Close(); err != nil {
+			return err
+		}
 		if resp.StatusCode != http.StatusOK {
 			return errors.New(resp.Status)
 		}
@@ -88,7 +82,7 @@ func send(rt http.RoundTripper, body []byte, n int) error {
 var (
 	contentType = []string{"application/json"}
 	accept      = []string{"application/json, text/event-stream"}
-	answered    = &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+	answered    = &http.Response{StatusCode: http.StatusOK, Body: http.NoBody} //nolint:gochecknoglobals // nobody changes it
 )
 
 // nowhere takes every request that says who it is from.

@@ -5,13 +5,14 @@ import "runtime"
 // authSuite is what credentials cost a request, beside doing without the machinery.
 func authSuite() suite {
 	procs := runtime.GOMAXPROCS(0)
+	bare, cached := sender{"static", 300, newStatic}, sender{"cached", 300, newCached}
 	s := suite{
 		name: "auth",
 		cases: []benchCase{
-			requestCase("request", "a POST of 300 bytes, nothing on the wire, with a credential that is there", 1, openStatic, openCached),
-			requestCase("requests", "the same from a goroutine for each processor", procs, openStatic, openCached),
-			requestCase("signed", "the same, signed with AWS SigV4", 1, openBareSigner, openSigV4),
-			requestCase("signed64k", "the same with 64 KiB", 1, openBareSigner64k, openSigV464k),
+			requestCase("request", "a POST of 300 bytes, nothing on the wire, with a credential that is there", 1, bare, cached),
+			requestCase("requests", "the same from a goroutine for each processor", procs, bare, cached),
+			requestCase("signed", "the same, signed with AWS SigV4", 1, sender{"aws signer", 300, newBareSigner}, sender{"sigv4", 300, newSigV4}),
+			requestCase("signed64k", "the same with 64 KiB", 1, sender{"aws signer", 64 << 10, newBareSigner}, sender{"sigv4", 64 << 10, newSigV4}),
 			{
 				name: "identities", about: "a cache with a credential for each of them", goroutines: 1, rounds: 10,
 				impls: []impl{{name: "of 1000", once: identities(1000)}, {name: "of 4000", once: identities(4000)}},

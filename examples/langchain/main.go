@@ -30,7 +30,7 @@ func main() {
 	defer cancel()
 	if err := run(ctx, os.Stdout); err != nil {
 		cancel()
-		log.Fatal(err) //nolint:gocritic // cancel was called
+		log.Fatal(err)
 	}
 }
 

@@ -69,7 +69,7 @@ func demonstrate(ctx context.Context, w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears it away too
 	out.printf("An MCP server runs on %s and trusts %s.\nIts tokens live %v.\n\n", s.endpoint, s.issuer.Issuer(), o.lifetime)
 
 	d := &demo{servers: s, each: o.each, tokens: filepath.Join(dir, "tokens.json")}

@@ -54,5 +54,5 @@ func startServers(ctx context.Context, lifetime time.Duration) (*servers, error)
 func (s *servers) close() {
 	_ = s.http.Close()   // nobody is there any more
 	_ = s.issuer.Close() // likewise
-	<-s.served
+	<-s.served           //nolint:errcheck // it was closed
 }

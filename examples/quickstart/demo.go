@@ -73,7 +73,7 @@ func figuresOf(ctx context.Context, out show, o options, endpoint string, r *rep
 	modern := strings.Replace(endpoint, "/old", "/modern", 1)
 	perCall := func(endpoint string) *figures {
 		f := measure(ctx, callers, o.each, func(ctx context.Context) error { return connectAndCall(ctx, endpoint) })
-		f.Opened = uint64(f.calls)
+		f.Opened = uint64(f.calls) //nolint:gosec // a count
 		return f
 	}
 	r.Echo.PerCall, r.Modern.PerCall = perCall(endpoint), perCall(modern)

@@ -163,7 +163,7 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request, asked, answer 
 		q.Set(name, answer.Get(name))
 	}
 	u.RawQuery = q.Encode()
-	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	http.Redirect(w, r, u.String(), http.StatusSeeOther) //nolint:gosec // readRequest knows it as the client's
 }
 
 // proves reports whether a verifier is that of a PKCE challenge.

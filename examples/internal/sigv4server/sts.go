@@ -36,12 +36,13 @@ func (s *Server) assumeRole(w http.ResponseWriter, r *http.Request) {
 		stsError(w, http.StatusForbidden, "AccessDenied", "not authorized to perform: sts:AssumeRole")
 		return
 	}
-	caller := session
+	var caller strings.Builder
+	caller.WriteString(session)
 	for i := 1; form.Has(fmt.Sprintf("Tags.member.%d.Key", i)); i++ {
-		caller += fmt.Sprintf(" %s=%s", form.Get(fmt.Sprintf("Tags.member.%d.Key", i)), form.Get(fmt.Sprintf("Tags.member.%d.Value", i)))
+		fmt.Fprintf(&caller, " %s=%s", form.Get(fmt.Sprintf("Tags.member.%d.Key", i)), form.Get(fmt.Sprintf("Tags.member.%d.Value", i)))
 	}
 	id := "ASIA" + rand.Text()[:16]
-	k := key{secret: rand.Text(), token: rand.Text(), caller: caller}
+	k := key{secret: rand.Text(), token: rand.Text(), caller: caller.String()}
 	s.mu.Lock()
 	s.keys[id] = k
 	s.stats.Sessions[session]++
@@ -59,7 +60,10 @@ type assumed struct {
 }
 
 type sessionKeys struct {
-	AccessKeyId, SecretAccessKey, SessionToken, Expiration string //nolint:revive,staticcheck // the names on the wire
+	AccessKeyID     string `xml:"AccessKeyId"`
+	SecretAccessKey string `xml:"SecretAccessKey"`
+	SessionToken    string `xml:"SessionToken"`
+	Expiration      string `xml:"Expiration"`
 }
 
 type stsFault struct {
