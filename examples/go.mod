@@ -5,10 +5,12 @@ go 1.26.0
 require (
 	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
+	github.com/coder/websocket v1.8.15
 	github.com/go-mcpool/mcpool/core v0.0.0
 	github.com/go-mcpool/mcpool/mcp v0.0.0
 	github.com/go-mcpool/mcpool/plugins/auth v0.0.0
 	github.com/go-mcpool/mcpool/plugins/metrics v0.0.0
+	github.com/go-mcpool/mcpool/plugins/transport v0.0.0
 	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
@@ -17,6 +19,7 @@ require (
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/crypto v0.55.0
 )
 
 require (
