@@ -179,7 +179,7 @@ type remote struct {
 	line    net.Conn
 	client  *ssh.Client
 	session *ssh.Session
-	in      writeCloser
+	in      *stdin
 	out     reader
 	tail    *stdio.Tail
 	ended   chan struct{} // closed when the command has ended, or the line
@@ -198,13 +198,35 @@ type (
 	reader interface{ Read(b []byte) (int, error) }
 )
 
+// stdin is the command's. The library's may not be written to and closed at once.
+type stdin struct {
+	mu   sync.Mutex
+	pipe writeCloser // guarded by mu
+}
+
+func (s *stdin) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pipe.Write(b) //nolint:wrapcheck // it stands in for what it wraps
+}
+
+// close waits for what is being written: for as long as that is stuck, at most until
+// the line is cut.
+func (s *stdin) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.pipe.Close() // it may be closed already
+}
+
 // run starts the command on a session.
 func (r *remote) run(session *ssh.Session) (err error) {
 	r.session = session
 	session.Stderr = r.tail
-	if r.in, err = session.StdinPipe(); err != nil {
+	in, err := session.StdinPipe()
+	if err != nil {
 		return err //nolint:wrapcheck // the caller says what it was doing
 	}
+	r.in = &stdin{pipe: in}
 	if r.out, err = session.StdoutPipe(); err != nil {
 		return err //nolint:wrapcheck // the caller says what it was doing
 	}
@@ -275,8 +297,9 @@ func (r *remote) why() error {
 func (r *remote) stop(ctx context.Context, _ transport.Reason) error {
 	r.quit()
 	var asking sync.WaitGroup
-	asking.Go(func() { // each of these may block on a line that is stuck
-		_ = r.in.Close() // it may be closed already
+	// Each of these may block on a line that is stuck.
+	asking.Go(r.in.close)
+	asking.Go(func() {
 		for _, sig := range []ssh.Signal{ssh.SIGTERM, ssh.SIGKILL} {
 			if r.await(ctx) {
 				return

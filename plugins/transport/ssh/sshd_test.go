@@ -354,6 +354,34 @@ func TestTheRemoteProcessIsGoneWhenTheSessionIs(t *testing.T) {
 	}
 }
 
+func TestAConnectionIsClosedUnderItsSender(t *testing.T) {
+	t.Parallel()
+	s := startSSHD(t)
+	for name, size := range map[string]int{"a line in motion": 100, "a line that is stuck": 4 << 20} {
+		c := mustDial(t, s.config("stubborn")) // which does not read
+		begun, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			message := bytes.Repeat([]byte("x"), size)
+			for n := 0; ; n++ {
+				if n == 3 || size > 1<<20 && n == 0 {
+					close(begun)
+				}
+				if err := c.Send(context.Background(), message); err != nil {
+					ended <- err
+					return
+				}
+			}
+		}()
+		<-begun
+		if err := c.Close(t.Context(), transport.Done); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := <-ended; !errors.Is(err, transport.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAProgramThatDiesIsNamedWithItsLastWords(t *testing.T) {
 	t.Parallel()
 	s := startSSHD(t)
