@@ -12,12 +12,12 @@ require (
 	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/jolestar/go-commons-pool/v2 v2.1.2
+	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/prometheus/client_golang v1.25.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
-	github.com/modelcontextprotocol/go-sdk v1.8.0
 )
 
 require (
@@ -58,8 +58,6 @@ require (
 
 // Nobody installs this module, so it may look next door.
 replace github.com/go-mcpool/mcpool/core => ../../core
-
-replace github.com/go-mcpool/mcpool/mcp => ../../mcp
 
 replace github.com/go-mcpool/mcpool/plugins/auth => ../../plugins/auth
 
