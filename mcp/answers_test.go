@@ -114,7 +114,9 @@ func (s *server) answers(status int, kind, body string) {
 			return false
 		}
 		session = id
-		var msg struct{ ID json.RawMessage }
+		var msg struct {
+			ID json.RawMessage `json:"id"`
+		}
 		_ = json.NewDecoder(r.Body).Decode(&msg)
 		if kind != "" {
 			w.Header().Set("Content-Type", kind)

@@ -22,7 +22,9 @@ func (s *server) become(e era) {
 		if e != modernEra || isModern(r.Header.Get("Mcp-Protocol-Version")) {
 			return false
 		}
-		var msg struct{ ID json.RawMessage }
+		var msg struct {
+			ID json.RawMessage `json:"id"`
+		}
 		if json.NewDecoder(r.Body).Decode(&msg) != nil || msg.ID == nil {
 			w.WriteHeader(http.StatusBadRequest)
 			return true

@@ -63,36 +63,6 @@ func newCarrier(conn transport.Conn, limit int64) *carrier {
 	return c
 }
 
-// send is the one goroutine that sends.
-func (c *carrier) send() {
-	for {
-		select {
-		case p := <-c.out:
-			p.sent <- c.sendOne(p)
-		case <-c.shut:
-			return
-		}
-	}
-}
-
-// sendOne sends a message and notes with the call it belongs to whether the peer
-// may have it.
-func (c *carrier) sendOne(p *parcel) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = c.broken(&transport.CloseError{Reason: transport.ProtocolError, Err: fmt.Errorf("mcpool: Send panicked: %v", v)})
-		}
-	}()
-	if p.call != nil {
-		p.call.wrote.Store(true)
-	}
-	err = c.conn.Send(c.ctx, p.data)
-	if p.call != nil && errors.Is(err, transport.ErrNotSent) {
-		p.call.wrote.Store(false)
-	}
-	return err
-}
-
 // Write sends one message and returns when the connection has it.
 func (c *carrier) Write(ctx context.Context, msg jsonrpc.Message) error {
 	data, err := jsonrpc.EncodeMessage(msg)
@@ -158,20 +128,6 @@ func (c *carrier) Read(context.Context) (jsonrpc.Message, error) {
 	return msg, nil
 }
 
-// receive takes one message from the connection. It is not trusted with the limit.
-func (c *carrier) receive() (data []byte, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &transport.CloseError{Reason: transport.ProtocolError, Err: fmt.Errorf("mcpool: Receive panicked: %v", v)}
-		}
-	}()
-	data, err = c.conn.Receive(c.ctx)
-	if err == nil && int64(len(data)) > c.limit {
-		err = &transport.SizeError{Bytes: int64(len(data)), Max: c.limit}
-	}
-	return data, err
-}
-
 // decode reads one message, or an array of them.
 func decode(data []byte) ([]jsonrpc.Message, error) {
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
@@ -199,6 +155,68 @@ func decode(data []byte) ([]jsonrpc.Message, error) {
 // errUnreadable stands for what a decoder says, which may quote the message.
 var errUnreadable = errors.New("mcpool: the server sent what is no JSON-RPC message")
 
+// Close ends the connection, with the reason if there is one, and waits for that.
+func (c *carrier) Close() error {
+	c.closing.Do(func() {
+		c.end.CompareAndSwap(nil, &transport.CloseError{Reason: transport.Done})
+		close(c.shut)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		c.closeErr = c.closeConn(ctx, c.end.Load().Reason)
+		c.cancel()
+		close(c.gone)
+	})
+	<-c.gone
+	return c.closeErr
+}
+
+// SessionID is empty: a connection is a session, and needs no name for it.
+func (c *carrier) SessionID() string { return "" }
+
+// send is the one goroutine that sends.
+func (c *carrier) send() {
+	for {
+		select {
+		case p := <-c.out:
+			p.sent <- c.sendOne(p)
+		case <-c.shut:
+			return
+		}
+	}
+}
+
+// sendOne sends a message and notes with the call it belongs to whether the peer
+// may have it.
+func (c *carrier) sendOne(p *parcel) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = c.broken(&transport.CloseError{Reason: transport.ProtocolError, Err: fmt.Errorf("mcpool: Send panicked: %v", v)})
+		}
+	}()
+	if p.call != nil {
+		p.call.wrote.Store(true)
+	}
+	err = c.conn.Send(c.ctx, p.data)
+	if p.call != nil && errors.Is(err, transport.ErrNotSent) {
+		p.call.wrote.Store(false)
+	}
+	return err
+}
+
+// receive takes one message from the connection. It is not trusted with the limit.
+func (c *carrier) receive() (data []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &transport.CloseError{Reason: transport.ProtocolError, Err: fmt.Errorf("mcpool: Receive panicked: %v", v)}
+		}
+	}()
+	data, err = c.conn.Receive(c.ctx)
+	if err == nil && int64(len(data)) > c.limit {
+		err = &transport.SizeError{Bytes: int64(len(data)), Max: c.limit}
+	}
+	return data, err
+}
+
 // broken notes the end of the connection, the first reason for which stands, and
 // returns it.
 func (c *carrier) broken(err error) *transport.CloseError {
@@ -218,21 +236,6 @@ func (c *carrier) broken(err error) *transport.CloseError {
 	return closed
 }
 
-// Close ends the connection, with the reason if there is one, and waits for that.
-func (c *carrier) Close() error {
-	c.closing.Do(func() {
-		c.end.CompareAndSwap(nil, &transport.CloseError{Reason: transport.Done})
-		close(c.shut)
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		c.closeErr = c.closeConn(ctx, c.end.Load().Reason)
-		c.cancel()
-		close(c.gone)
-	})
-	<-c.gone
-	return c.closeErr
-}
-
 func (c *carrier) closeConn(ctx context.Context, reason transport.Reason) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -241,9 +244,6 @@ func (c *carrier) closeConn(ctx context.Context, reason transport.Reason) (err e
 	}()
 	return c.conn.Close(ctx, reason) //nolint:wrapcheck // the pool says what it was doing
 }
-
-// SessionID is empty: a connection is a session, and needs no name for it.
-func (c *carrier) SessionID() string { return "" }
 
 // finish ends the connection and then the SDK's session, which would wait for
 // whatever does not get through.

@@ -424,7 +424,7 @@ func TestADialerThatMisbehavesFailsTheOpenAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, d := range map[string]transport.Dialer{
 		"panics": dialerFunc(func(context.Context, transport.Open) (transport.Conn, error) { panic("dial") }),
-		"is nil": dialerFunc(func(context.Context, transport.Open) (transport.Conn, error) { return nil, nil }),
+		"is nil": dialerFunc(func(context.Context, transport.Open) (transport.Conn, error) { return nil, nil }), //nolint:nilnil // that is the fault
 		"refuses": dialerFunc(func(context.Context, transport.Open) (transport.Conn, error) {
 			return nil, &transport.RefusedError{Problem: "host key"}
 		}),

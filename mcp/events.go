@@ -62,11 +62,12 @@ func (g *eventGuard) fill() {
 	g.buf = slices.Grow(g.buf, max(4096, rest)) // an event that is large is not copied often
 	n, err := g.body.Read(g.buf[rest:cap(g.buf)])
 	g.buf = g.buf[:rest+n]
-	for bad := error(nil); ; {
+	for {
 		end := g.eventEnd()
 		if end < 0 && errors.Is(err, io.EOF) && g.checked < len(g.buf) {
 			end = len(g.buf) // the blank line may be missing after the last
 		}
+		var bad error
 		switch {
 		case end < 0 && len(g.buf)-g.checked <= g.limit:
 			g.err = err

@@ -510,6 +510,7 @@ func ExamplePool_Stats() {
 		fmt.Println("on average", (now.Sessions.WaitTime-before.Sessions.WaitTime)/time.Duration(waited))
 	}
 	// snippet:end stats
+
 	// Output: 1 acquired, 0 had to wait, circuit closed
 }
 

@@ -100,7 +100,9 @@ func TestAServerThatAlwaysMissesAHeaderIsAskedTwice(t *testing.T) {
 			return false
 		}
 		asked.Add(1)
-		var msg struct{ ID json.RawMessage }
+		var msg struct {
+			ID json.RawMessage `json:"id"`
+		}
 		_ = json.NewDecoder(r.Body).Decode(&msg)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)

@@ -1,4 +1,7 @@
+//nolint:staticcheck // sampling is deprecated, and still spoken
 package mcpool
+
+//lint:file-ignore SA1019 sampling is deprecated, and still spoken
 
 import (
 	"context"

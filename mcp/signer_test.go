@@ -59,7 +59,7 @@ func (s *sealer) Sign(_ context.Context, req auth.Request, hr auth.HTTPRequest) 
 
 func seal(key uint64, nonce, id, method, host, uri string, h http.Header, body [32]byte) string {
 	mac := hmac.New(sha256.New, fmt.Append(nil, key))
-	fmt.Fprintf(mac, "%s %s %s %s %s %s %s %x", nonce, id, method, host, uri, h.Get("Mcp-Session-Id"), h.Get("Last-Event-Id"), body)
+	fmt.Fprintf(mac, "%s %s %s %s %s %s %s %x", nonce, id, method, host, uri, h.Get("Mcp-Session-Id"), h.Get("Last-Event-ID"), body)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 

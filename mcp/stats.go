@@ -111,7 +111,7 @@ func (b *backend) stats() core.Stats {
 // addStats sums up. Names and states are not sums: the worse circuit counts.
 func addStats(a, o core.Stats) core.Stats {
 	a.Uptime = max(a.Uptime, o.Uptime)
-	a.Min = a.Min + o.Min
+	a.Min += o.Min
 	if a.Max < 0 || o.Max < 0 {
 		a.Max = -1 // no limit
 	} else {

@@ -111,7 +111,7 @@ func (r *subscriber) hold(first bool) error {
 		var retry <-chan time.Time
 		if again > 0 {
 			timer := time.NewTimer(again)
-			defer timer.Stop() //nolint:revive // one at a time is live, and they are rare
+			defer timer.Stop() // one at a time is live, and they are rare
 			retry = timer.C
 		}
 		select {
