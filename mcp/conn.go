@@ -26,6 +26,8 @@ type conn struct {
 	gone atomic.Bool           // the server has forgotten the session
 	deaf atomic.Bool           // the server offers no standing stream
 	dead atomic.Pointer[error] // why it is of no more use
+	// discovery is what server/discover ended with; set only while it is being opened.
+	discovery atomic.Pointer[error]
 
 	mu     sync.Mutex
 	calls  map[*call]struct{} // guarded by mu; in flight, or with a stream that has not ended

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -53,7 +52,6 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 	if err != nil {
 		return nil, err
 	}
-	var discovery atomic.Pointer[error] // what server/discover ended with
 	certain := ""
 	if version == "" {
 		defer func() { p.era.settle(certain) }()
@@ -63,17 +61,17 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 		return nil, err
 	}
 	caught := &catcher{Transport: transport}
-	client := p.newClient(s, &discovery)
-	s.cs, err = client.Connect(ctx, caught, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	s.cs, err = p.clientFor(s).Connect(ctx, caught, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	discovery := s.discovery.Swap(nil)
 	if err != nil {
 		caught.close()
 		if version != "" && ctx.Err() == nil && mentionsVersion(err) {
 			p.era.forget(version)
 		}
-		return nil, firstRefusal(discovery.Load(), s.explain(ctx, err))
+		return nil, firstRefusal(discovery, s.explain(ctx, err))
 	}
 	s.version = s.cs.InitializeResult().ProtocolVersion
-	if answer := discovery.Load(); s.modern() || answer != nil && saysOld(*answer) {
+	if s.modern() || discovery != nil && saysOld(*discovery) {
 		certain = s.version
 	}
 	return s, nil
@@ -96,114 +94,6 @@ func (c *catcher) Connect(ctx context.Context) (mcp.Connection, error) {
 func (c *catcher) close() {
 	if c.conn != nil {
 		_ = c.conn.Close() // it may be closed already
-	}
-}
-
-// newClient returns the client of one session. Its handlers find the call that is
-// meant through the context (progress by its token), or, on old-era sessions,
-// because nobody else's call is on the session.
-func (p *Pool) newClient(s *conn, discovery *atomic.Pointer[error]) *mcp.Client {
-	o := &mcp.ClientOptions{
-		Capabilities: &mcp.ClientCapabilities{},
-		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
-			s.progress(r.Params)
-		},
-	}
-	if s.ability&canElicit != 0 {
-		o.ElicitationHandler = func(ctx context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
-			if c := s.asked(ctx); c != nil && c.handlers.elicit != nil {
-				return c.handlers.elicit(ctx, r)
-			}
-			return nil, errNobodyAsked
-		}
-	}
-	if s.ability&canSample != 0 {
-		//lint:ignore SA1019 deprecated, and still spoken
-		o.CreateMessageHandler = func(ctx context.Context, r *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) { //nolint:staticcheck // deprecated, and still spoken
-			if c := s.asked(ctx); c != nil && c.handlers.sample != nil {
-				return c.handlers.sample(ctx, r)
-			}
-			return nil, errNobodyAsked
-		}
-	}
-	var on *notices
-	switch {
-	case s.hears != nil && s.hears.notices != nil:
-		on = s.hears.notices
-	case p.kind != kindHTTP && !p.cfg.NoListener:
-		on = &s.id.notices // the stream is there anyway
-	}
-	if on != nil {
-		o.ToolListChangedHandler = func(context.Context, *mcp.ToolListChangedRequest) { on.tools() }
-		o.PromptListChangedHandler = func(context.Context, *mcp.PromptListChangedRequest) { on.prompts() }
-		o.ResourceListChangedHandler = func(context.Context, *mcp.ResourceListChangedRequest) { on.resources() }
-	}
-	if h := s.hears; h != nil {
-		o.ResourceUpdatedHandler = func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) {
-			if r.Params != nil {
-				h.updated(ResourceUpdate{URI: r.Params.URI})
-			}
-		}
-	}
-	client := mcp.NewClient(p.cfg.ClientInfo, o)
-	if s.hears != nil {
-		s.hear(client, s.hears)
-	}
-	budget := p.cfg.ConnectTimeout / 2
-	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
-		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-			if method != "server/discover" || callOf(ctx) != nil {
-				carryMeta(ctx, req)
-				return next(ctx, method, req)
-			}
-			// A server that does not answer this must not use up the whole time.
-			ctx, cancel := context.WithTimeout(ctx, budget)
-			defer cancel()
-			res, err := next(ctx, method, req)
-			discovery.Store(&err)
-			return res, err
-		}
-	})
-	return client
-}
-
-var errNobodyAsked = errors.New("no call on this session takes questions")
-
-// asked returns the call that a server's request belongs to. Where the context
-// does not say, one caller has the session alone, and all its calls that are not
-// over have the same handlers.
-func (s *conn) asked(ctx context.Context) *call {
-	if c := callOf(ctx); c != nil {
-		return c
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.calls {
-		if !c.over.Load() && c.handlers.abilities() != 0 {
-			return c
-		}
-	}
-	return nil
-}
-
-// progress finds the call of a progress notification by its token, which is
-// unique among all calls.
-func (s *conn) progress(params *mcp.ProgressNotificationParams) {
-	token, _ := params.ProgressToken.(string)
-	if token == "" {
-		return
-	}
-	var found *call
-	s.mu.Lock()
-	for c := range s.calls {
-		if c.token == token {
-			found = c
-			break
-		}
-	}
-	s.mu.Unlock()
-	if found != nil {
-		found.progress(params)
 	}
 }
 

@@ -32,6 +32,7 @@ type identity struct {
 	notices  notices
 	listener *listener // nil without one
 	updates  subscriber
+	clients  clients
 
 	creds    atomic.Pointer[http.Header] // credential headers for its handshakes
 	epoch    atomic.Uint64               // rises with each loss of its sessions
