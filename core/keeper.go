@@ -216,7 +216,7 @@ func (p *Pool[T]) retireIdleLocked(s *slot[T], reason CloseReason) bool {
 
 // stackOf returns the stack of the Acquire behind a lease, if it was kept.
 func (s *slot[T]) stackOf(token uint64) string {
-	pcs := s.seats[token&(1<<seatBits-1)].stack.Load()
+	pcs := s.seats.at(token & (1<<seatBits - 1)).stack.Load()
 	if pcs == nil {
 		return ""
 	}

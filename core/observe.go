@@ -147,7 +147,7 @@ func (p *Pool[T]) heldBy(l Lease[T]) holding {
 	if p.cfg.Hooks.Released == nil {
 		return holding{}
 	}
-	return holding{id: l.ID(), since: l.slot.seats[l.token&(1<<seatBits-1)].since.Load()}
+	return holding{id: l.ID(), since: l.slot.seats.at(l.token & (1<<seatBits - 1)).since.Load()}
 }
 
 // observeReleased reports the end of a lease.

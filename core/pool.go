@@ -295,7 +295,7 @@ func (p *Pool[T]) takeFor(o AcquireOptions) (l Lease[T], bound, ok bool) {
 
 // stamp notes when, and where, a lease began.
 func (p *Pool[T]) stamp(l Lease[T]) {
-	seat := &l.slot.seats[l.token&(1<<seatBits-1)]
+	seat := l.slot.seats.at(l.token & (1<<seatBits - 1))
 	if p.cfg.Hooks.Released != nil {
 		seat.since.Store(p.hub.now())
 	}

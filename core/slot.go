@@ -46,7 +46,7 @@ type slot[T Resource] struct {
 	pool  *Pool[T]
 	index int // in the table
 	row   *row
-	seats []seat
+	seats seats
 
 	// Guarded by the lock.
 	base    uint64       // leases carried by its earlier resources
@@ -58,15 +58,6 @@ type slot[T Resource] struct {
 	keys    *binding[T] // the affinity keys bound to it; guarded by affinity.mu
 
 	_ [64]byte // keep the words of two slots apart
-}
-
-// seat is the right to one lease on a slot. On a slot with a single seat the
-// slot's word is the seat's too: its count is the generation. On a shared slot
-// each seat counts its own.
-type seat struct {
-	word  atomic.Uint64 // generation<<1 | held
-	since atomic.Int64  // when it was taken; kept only if somebody wants to know
-	stack atomic.Pointer[[]uintptr]
 }
 
 // resource is one opened T and what the pool knows of it. It does not
@@ -87,7 +78,7 @@ type resource[T Resource] struct {
 }
 
 func newSlot[T Resource](p *Pool[T], index int, r *row) *slot[T] {
-	return &slot[T]{pool: p, index: index, row: r, seats: make([]seat, p.share)}
+	return &slot[T]{pool: p, index: index, row: r, seats: newSeats(p.share)}
 }
 
 // claim takes a lease if the flags are what the caller expects and fewer than
@@ -106,18 +97,10 @@ func (s *slot[T]) claim(flags uint64, limit int, set, unset uint64) (Lease[T], b
 
 // sit makes the lease for a place that was just won in the word, now w.
 func (s *slot[T]) sit(w uint64) Lease[T] {
-	if len(s.seats) == 1 {
+	if s.seats.single() {
 		return Lease[T]{slot: s, token: w >> countShift << seatBits}
 	}
-	// A seat is freed before its place in the word is, so whoever won a place
-	// finds a free seat; others racing for theirs can only make it another one.
-	n := len(s.seats)
-	for i := int(w>>countShift) % n; ; i = (i + 1) % n {
-		g := s.seats[i].word.Load()
-		if g&1 == 0 && s.seats[i].word.CompareAndSwap(g, g|1) {
-			return Lease[T]{slot: s, token: g>>1<<seatBits | uint64(i)}
-		}
-	}
+	return Lease[T]{slot: s, token: s.seats.take(w>>countShift, leasesOf(w))}
 }
 
 // rise gives a lease back: it ends the lease if that is still the one its seat
@@ -126,8 +109,8 @@ func (s *slot[T]) sit(w uint64) Lease[T] {
 // that is to be reset. It returns the word it left behind.
 func (s *slot[T]) rise(token, set uint64, reset bool) (uint64, bool) {
 	gen, i := token>>seatBits, token&(1<<seatBits-1)
-	single := len(s.seats) == 1
-	if !single && !s.seats[i].word.CompareAndSwap(gen<<1|1, (gen+1)<<1) {
+	single := s.seats.single()
+	if !single && !s.seats.at(i).word.CompareAndSwap(gen<<1|1, (gen+1)<<1) {
 		return 0, false
 	}
 	for {
@@ -149,26 +132,22 @@ func (s *slot[T]) rise(token, set uint64, reset bool) (uint64, bool) {
 // holds tells whether the lease with this token is still out.
 func (s *slot[T]) holds(token uint64) bool {
 	gen, i := token>>seatBits, token&(1<<seatBits-1)
-	if len(s.seats) == 1 {
+	if s.seats.single() {
 		w := s.word.Load()
 		return w>>countShift == gen && w&leaseMask != 0
 	}
-	return s.seats[i].word.Load() == gen<<1|1
+	return s.seats.at(i).word.Load() == gen<<1|1
 }
 
 // tokens calls f with the token of every lease that is out.
 func (s *slot[T]) tokens(f func(token uint64)) {
-	if len(s.seats) == 1 {
+	if s.seats.single() {
 		if w := s.word.Load(); w&leaseMask != 0 {
 			f(w >> countShift << seatBits)
 		}
 		return
 	}
-	for i := range s.seats {
-		if g := s.seats[i].word.Load(); g&1 == 1 {
-			f(g>>1<<seatBits | uint64(i))
-		}
-	}
+	s.seats.held(f)
 }
 
 // mark sets and clears flags, and returns the word before and after.
