@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -119,6 +120,9 @@ func (r *Running) call(ctx context.Context, method, instance string, f func(cont
 		p.end()
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil && status.Code(err) == codes.Canceled && p.conn.GetState() == connectivity.Shutdown {
+			err = errLost // gRPC's word for calls under which a connection is closed, as destroy does
 		}
 		e := fromRPC(err)
 		lost := errors.Is(e, errLost)

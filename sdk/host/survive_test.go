@@ -186,6 +186,38 @@ func TestKillsUnderLoadCostNobodyACallConcurrentSafe(t *testing.T) {
 	wg.Wait()
 }
 
+// The end of a process and that of its connection race; gRPC calls the latter
+// cancelled.
+func TestACallWhoseConnectionTheHostClosedIsRepeated(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	a := open(t, r, Instance{Name: "a"})
+	dir := value(t, a, "state")
+	result := make(chan string, 1)
+	go func() {
+		c, err := a.Credentials(context.Background(), request("gate"))
+		if err != nil {
+			result <- err.Error()
+			return
+		}
+		result <- c.Header.Get("Authorization")
+	}()
+	waiting := filepath.Join(dir, "waiting")
+	eventually(t, "the call is under way", func() bool { return exists(waiting) })
+	if err := os.Remove(waiting); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	p := r.proc
+	r.mu.Unlock()
+	p.conn.Close()
+	eventually(t, "the call is under way again, or failed", func() bool { return exists(waiting) || len(result) > 0 })
+	os.WriteFile(filepath.Join(dir, "open"), nil, 0o600)
+	if got := <-result; got != "gone through" {
+		t.Errorf("the call: %s", got)
+	}
+}
+
 func TestARestartRunsTheVerifiedBytes(t *testing.T) {
 	t.Parallel()
 	p := part(t, "good")
