@@ -90,7 +90,10 @@ func (s *authSuite[C]) use(r *report, cfg C) *subject {
 	}
 	r.Cleanup(func() {
 		if !p.closed {
-			_ = p.Close(context.Background())
+			// Close may wait for what is under way until its context ends.
+			ctx, cancel := context.WithTimeout(context.Background(), moments[3])
+			defer cancel()
+			_ = p.Close(ctx)
 		}
 	})
 	return p

@@ -50,7 +50,7 @@ func (s *authSuite[C]) lives(r *report) {
 	ctx, cancel := context.WithTimeout(context.Background(), moments[2])
 	defer cancel()
 	r.within("Credentials whose deadline passed", func() { _, _, _ = u.send(ctx, s.opts.Request) })
-	_ = u.Close(context.Background())
+	_ = u.Close(ctx) // which may wait for what is under way until its context ends
 }
 
 // labelled returns the stacks of the goroutines with the label.
