@@ -215,7 +215,10 @@ func (d *decoder) members(raw json.RawMessage, path string, f func(string, json.
 	}
 }
 
-// join makes a path. What is no plain name is quoted, and cut.
+// Join adds the name of a member to a path, as FieldError.Field has it: what is no
+// plain name is quoted, and cut.
+func Join(path, name string) string { return join(path, name) }
+
 func join(path, name string) string {
 	plain := name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '_' && r != '-'

@@ -26,6 +26,8 @@ type Instance struct {
 	Secrets map[string]auth.Secret
 }
 
+const maxInstanceName = 100 // bytes
+
 // instance is what has to be opened again in each process.
 type instance struct {
 	name     string
@@ -43,7 +45,7 @@ type instance struct {
 func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 	i := &instance{name: in.Name, kind: kind, secrets: make(map[string][]byte)}
 	var errs []error
-	if in.Name == "" || len(in.Name) > 100 {
+	if in.Name == "" || len(in.Name) > maxInstanceName {
 		errs = append(errs, &ConfigError{Field: "Instance.Name", Problem: "must have 1 to 100 bytes"})
 	}
 	switch c := in.Config.(type) {

@@ -47,45 +47,48 @@ type Plugin struct {
 	Span func(ctx context.Context, plugin, method string) (spanned context.Context, traceparent string, end func(error))
 }
 
-// Limits bound a plugin in time and space.
+// Limits bound a plugin in time and space. A configuration file has them under the names
+// in the tags.
 type Limits struct {
 	// Start bounds a start, from the exec to the plugin's description, and each opening
 	// of an instance. Default 30 s.
-	Start time.Duration
+	Start time.Duration `json:"start,omitempty"`
 	// Call bounds each call whose context has no earlier deadline. Default 30 s.
 	// Logins have no bound but their context's.
-	Call time.Duration
+	Call time.Duration `json:"call,omitempty"`
 	// Drain bounds the wait for calls under way, by Replace and Close. Default 10 s.
-	Drain time.Duration
+	Drain time.Duration `json:"drain,omitempty"`
 	// Shutdown bounds each step of an orderly end. Default 5 s.
-	Shutdown time.Duration
+	Shutdown time.Duration `json:"shutdown,omitempty"`
 	// Health is the interval at which the plugin is asked whether it is alive and its
 	// memory is looked at. Default 5 s; -1 asks never.
-	Health time.Duration
+	Health time.Duration `json:"health,omitempty"`
 	// HealthTimeout is how long the answer may take; the second one in a row that does
 	// not come ends the plugin. Default 5 s.
-	HealthTimeout time.Duration
+	HealthTimeout time.Duration `json:"health_timeout,omitempty"`
 	// MemoryBytes is what the plugin's Go runtime tries to stay below. Default 512 MiB;
 	// -1 is no limit.
-	MemoryBytes int64
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// HardMemoryBytes is the resident memory above which the plugin is ended and started
 	// again. Default twice MemoryBytes; -1 is no limit. Linux and macOS only.
-	HardMemoryBytes int64
+	HardMemoryBytes int64 `json:"hard_memory_bytes,omitempty"`
 	// MessageBytes bounds a message, in both directions. Default 16 MiB.
-	MessageBytes int
-	// RestartMin and RestartMax bound the wait before a restart, which doubles with
-	// each failure. The first restart after a time without failures is immediate.
-	// Defaults 100 ms and 30 s.
-	RestartMin, RestartMax time.Duration
+	MessageBytes int `json:"message_bytes,omitempty"`
+	// RestartMin is the wait before the second restart in a row, and doubles with each
+	// failure. The first restart after a time without failures is immediate. Default
+	// 100 ms.
+	RestartMin time.Duration `json:"restart_min,omitempty"`
+	// RestartMax bounds that wait. Default 30 s.
+	RestartMax time.Duration `json:"restart_max,omitempty"`
 	// StableAfter is how long the plugin has to run for its failures to be forgotten.
 	// Default 1 min.
-	StableAfter time.Duration
+	StableAfter time.Duration `json:"stable_after,omitempty"`
 	// CircuitAfter is after how many failures in a row calls no longer wait for a
 	// restart. Default 5; -1 is never.
-	CircuitAfter int
+	CircuitAfter int `json:"circuit_after,omitempty"`
 	// LogLines bounds the lines per second that are taken from the plugin's output;
 	// what is more is counted and dropped. Default 1000; -1 is no limit.
-	LogLines int
+	LogLines int `json:"log_lines,omitempty"`
 }
 
 // withDefaults checks p and completes it.

@@ -26,6 +26,11 @@ var documented = []source{
 	{Dir: "sdk/host", Type: "Plugin"},
 	{Dir: "sdk/host", Type: "Limits"},
 	{Dir: "sdk/host", Type: "Instance"},
+	{Dir: "sdk/host", Type: "Config"},
+	{Dir: "sdk/host", Type: "ConfigPlugin"},
+	{Dir: "sdk/host", Type: "ConfigInstance"},
+	{Dir: "sdk/host", Type: "ConfigEndpoint"},
+	{Dir: "sdk/host", Type: "SecretSource"},
 }
 
 // output is the page, relative to the root of the repository.

@@ -1,0 +1,289 @@
+package host
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-mcpool/mcpool/sdk/config"
+)
+
+// Config is a configuration file: which plugins there are, which instances they have,
+// and for which endpoints those are. LoadConfig makes one. Paths in it that are not
+// absolute begin at the folder that the file stands in.
+type Config struct {
+	// Schema may name the JSON Schema of this file, for editors; it is not looked at.
+	Schema string `json:"$schema,omitempty" jsonschema:"The JSON Schema of this file, for editors."`
+	// Plugins are the binaries, by names of your choice, which logs and errors show.
+	Plugins map[string]ConfigPlugin `json:"plugins,omitempty" jsonschema:"The binaries, by names of your choice."`
+	// Instances are the uses of a plugin, by names of your choice. A plugin keeps the
+	// state of an instance under its name.
+	Instances map[string]ConfigInstance `json:"instances,omitempty" jsonschema:"The uses of the plugins, by names of your choice."`
+	// Endpoints are the servers, by names of your choice, and what is used for them.
+	Endpoints map[string]ConfigEndpoint `json:"endpoints,omitempty" jsonschema:"The servers, by names of your choice."`
+
+	path   string            // of the file
+	launch map[string]Plugin // what becomes of Plugins; nil but for LoadConfig
+	wanted map[string][]string
+}
+
+// ConfigPlugin is a Plugin in a configuration file.
+type ConfigPlugin struct {
+	// Manifest is the file that was published with the binaries. It has their checksums,
+	// and says what they can do before they run.
+	Manifest string `json:"manifest,omitempty" jsonschema:"The file that was published with the binaries."`
+	// Release is the plugin's name in the manifest. Default: its name here, or the only
+	// one that the manifest has.
+	Release string `json:"release,omitempty" jsonschema:"The plugin's name in the manifest, if it is another one."`
+	// Path is the binary. Default: the manifest's file for this platform, beside the
+	// manifest.
+	Path string `json:"path,omitempty" jsonschema:"The binary, if it is not beside the manifest."`
+	// SHA256 is the binary's digest in hexadecimal. Default: the manifest's. There has
+	// to be one, unless AllowUnverified.
+	SHA256 string `json:"sha256,omitempty" jsonschema:"The binary's SHA-256 in hexadecimal, if there is no manifest."`
+	// AllowUnverified runs whatever is at Path, as long as nobody but its owner can
+	// write to it. For development.
+	AllowUnverified bool `json:"allow_unverified,omitempty" jsonschema:"Run whatever is at the path. For development."`
+	// Env names the variables of the host's environment that the plugin gets, as names
+	// and PREFIX_*. Default none.
+	Env []string `json:"env,omitempty" jsonschema:"The environment variables that the plugin gets, as names and PREFIX_*."`
+	// StateDir is where its instances keep their state. Default: a temporary folder.
+	StateDir string `json:"state_dir,omitempty" jsonschema:"Where its instances keep their state."`
+	// MutualTLS encrypts the connection, with certificates made for each start.
+	MutualTLS bool `json:"mutual_tls,omitempty" jsonschema:"Encrypt the connection to the plugin."`
+	// Limits bound the plugin.
+	Limits Limits `json:"limits,omitzero" jsonschema:"Bounds in time and space."`
+}
+
+// ConfigInstance is an Instance in a configuration file.
+type ConfigInstance struct {
+	// Plugin is the name of one of Plugins. Required.
+	Plugin string `json:"plugin" jsonschema:"The name of one of the plugins."`
+	// Kind is what it is opened as, such as "auth". Required.
+	Kind string `json:"kind" jsonschema:"What it is opened as, such as auth."`
+	// Config is the instance's configuration; the plugin's schema says what may be in it.
+	Config json.RawMessage `json:"config,omitempty" jsonschema:"Its configuration, as the plugin's own schema has it."`
+	// Secrets are where the secrets come from, by the path of their field in Config.
+	Secrets map[string]SecretSource `json:"secrets,omitempty" jsonschema:"Where its secrets come from, by the path of their field."`
+}
+
+// ConfigEndpoint is a server in a configuration file.
+type ConfigEndpoint struct {
+	// URL is the server's. Required.
+	URL string `json:"url" jsonschema:"The server's URL."`
+	// Auth is the name of the instance that has the credentials for it; default none.
+	Auth string `json:"auth,omitempty" jsonschema:"The instance that has the credentials for it."`
+}
+
+// maxConfig bounds a configuration file and a manifest.
+const maxConfig = 16 << 20
+
+// LoadConfig reads a configuration file: one JSON object, strictly, whose form
+// ConfigSchema publishes. Manifests are read too. Nothing is started and no secret is
+// fetched before Config.Launch. The error names the file, and joins a
+// *config.FieldError with the path in it for each fault.
+func LoadConfig(path string) (*Config, error) {
+	c := &Config{}
+	data, err := readTrusted(path)
+	if err == nil {
+		c.path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("host: the configuration %s: %w", path, err)
+	}
+	if err := config.Decode(data, c); err != nil {
+		return nil, fmt.Errorf("host: %s: %w", path, explainSecrets(err))
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("host: %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// readTrusted reads a file that decides which programs run: nobody else may be able to
+// write to it.
+func readTrusted(path string) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator named it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a file")
+	case info.Size() > maxConfig:
+		return nil, errors.New("it is larger than 16 MiB")
+	}
+	if problem := writableByOthers(path, info); problem != "" {
+		return nil, errors.New("it " + problem + ", and says which programs run: take that permission away (chmod go-w)")
+	}
+	return io.ReadAll(io.LimitReader(f, maxConfig))
+}
+
+// faults collects what is wrong, by its path in the file.
+type faults []error
+
+func (f *faults) addf(path, format string, args ...any) {
+	*f = append(*f, &config.FieldError{Field: path, Problem: fmt.Sprintf(format, args...)})
+}
+
+// at makes the path of a member below maps.
+func at(names ...string) string {
+	path := ""
+	for _, name := range names {
+		path = config.Join(path, name)
+	}
+	return path
+}
+
+// check finds every fault that can be found without starting anything.
+func (c *Config) check() error {
+	var f faults
+	c.launch, c.wanted = make(map[string]Plugin), make(map[string][]string)
+	manifests := make(map[string]*Manifest)
+	said := make(map[string]*Description) // by plugin, of those with a manifest
+	stateDirs := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
+		said[name] = c.plugin(&f, name, manifests)
+		if dir := c.launch[name].StateDir; dir != "" {
+			if other, taken := stateDirs[dir]; taken {
+				f.addf(at("plugins", name, "state_dir"), "is that of %s too: each plugin needs its own", at("plugins", other))
+			}
+			stateDirs[dir] = name
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Instances)) {
+		c.instance(&f, name, said)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Endpoints)) {
+		c.endpoint(&f, name)
+	}
+	return errors.Join(f...)
+}
+
+// plugin completes one, and returns what its manifest says about it.
+func (c *Config) plugin(f *faults, name string, manifests map[string]*Manifest) *Description {
+	cp := c.Plugins[name]
+	where := func(field string) string { return at("plugins", name, field) }
+	before := len(*f)
+	if name == "" {
+		f.addf(at("plugins", name), "has no name")
+	}
+	p := Plugin{
+		Name: name, Path: c.abs(cp.Path), SHA256: cp.SHA256, AllowUnverified: cp.AllowUnverified,
+		Env: cp.Env, StateDir: c.abs(cp.StateDir), MutualTLS: cp.MutualTLS, Limits: cp.Limits,
+	}
+	var said *Description
+	if cp.Manifest != "" {
+		said = c.fromManifest(f, name, &p, manifests)
+	} else if cp.Release != "" {
+		f.addf(where("release"), "is of no use without a manifest")
+	}
+	if len(*f) == before {
+		if _, err := p.withDefaults(); err != nil {
+			for _, fault := range unjoin(err) {
+				if ce, ok := errors.AsType[*ConfigError](fault); ok {
+					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", ce.Problem)
+				} else {
+					*f = append(*f, fault)
+				}
+			}
+		}
+	}
+	c.launch[name] = p
+	return said
+}
+
+func (c *Config) instance(f *faults, name string, said map[string]*Description) {
+	in := c.Instances[name]
+	where := func(field string) string { return at("instances", name, field) }
+	if name == "" || len(name) > maxInstanceName {
+		f.addf(at("instances", name), "needs a name of 1 to %d bytes", maxInstanceName)
+	}
+	if in.Plugin == "" {
+		f.addf(where("plugin"), "is missing")
+	} else if _, ok := c.Plugins[in.Plugin]; !ok {
+		f.addf(where("plugin"), "names %q, which is not among the plugins: there are %q", in.Plugin, slices.Sorted(maps.Keys(c.Plugins)))
+	}
+	switch {
+	case in.Kind == "":
+		f.addf(where("kind"), `is missing: write "auth"`)
+	case spoken(in.Kind) == nil:
+		f.addf(where("kind"), `= %q is not a kind that this host speaks: there is "auth"`, in.Kind)
+	case said[in.Plugin] != nil:
+		if problem := cannot(said[in.Plugin], in.Kind); problem != "" {
+			f.addf(where("kind"), "= %q, and the manifest of %s says that %s", in.Kind, at("plugins", in.Plugin), problem)
+		}
+	}
+	if raw := strings.TrimSpace(string(in.Config)); raw != "" && raw[0] != '{' {
+		f.addf(where("config"), "is not an object")
+	}
+	for _, field := range slices.Sorted(maps.Keys(in.Secrets)) {
+		if problem := in.Secrets[field].check(); problem != "" {
+			f.addf(at("instances", name, "secrets", field, "from"), "%s", problem)
+		}
+	}
+}
+
+func (c *Config) endpoint(f *faults, name string) {
+	ep := c.Endpoints[name]
+	where := func(field string) string { return at("endpoints", name, field) }
+	u, err := url.Parse(ep.URL)
+	switch {
+	case ep.URL == "":
+		f.addf(where("url"), "is missing")
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		f.addf(where("url"), "is not the URL of an http or https server")
+	case u.User != nil:
+		f.addf(where("url"), "holds a user: credentials come from the instance that auth names")
+	}
+	if ep.Auth == "" {
+		return
+	}
+	if in, ok := c.Instances[ep.Auth]; !ok {
+		f.addf(where("auth"), "names %q, which is not among the instances: there are %q", ep.Auth, slices.Sorted(maps.Keys(c.Instances)))
+	} else if in.Kind != "" && in.Kind != "auth" {
+		f.addf(where("auth"), "names %q, which is of the kind %q", ep.Auth, in.Kind)
+	}
+}
+
+// abs begins a path at the file's folder.
+func (c *Config) abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.path), path)
+}
+
+// jsonName turns the name of a field of Plugin into its name in the file.
+func jsonName(field string) string {
+	t, path := reflect.TypeFor[ConfigPlugin](), ""
+	for name := range strings.SplitSeq(field, ".") {
+		sf, ok := t.FieldByName(name)
+		if !ok {
+			return cmp.Or(path, field)
+		}
+		tag, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		path, t = config.Join(path, tag), sf.Type
+	}
+	return path
+}
+
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}

@@ -1,0 +1,294 @@
+//go:build unix
+
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/config"
+)
+
+// wholeConfig has every member there is.
+const wholeConfig = `{
+	"$schema": "config.schema.json",
+	"plugins": {
+		"good": {
+			"manifest": "manifest.json", "release": "good", "path": "good", "allow_unverified": true, "env": ["GOOD_*"],
+			"state_dir": "state", "mutual_tls": true,
+			"limits": {
+				"start": "1m", "call": "10s", "drain": "5s", "shutdown": "5s", "health": -1, "health_timeout": "1s",
+				"memory_bytes": -1, "hard_memory_bytes": -1, "message_bytes": 1048576, "restart_min": "1ms", "restart_max": "1s",
+				"stable_after": "1m", "circuit_after": 7, "log_lines": 100
+			}
+		}
+	},
+	"instances": {
+		"one": {"plugin": "good", "kind": "auth", "config": {"greeting": "hello"}, "secrets": {"key": {"from": "env:GOOD_KEY"}}}
+	},
+	"endpoints": {
+		"left": {"url": "https://left.example/mcp", "auth": "one"},
+		"right": {"url": "https://right.example/mcp", "auth": "one"},
+		"open": {"url": "http://open.example/mcp"}
+	}
+}`
+
+// configDir has the good plugin in it, with its manifest.
+func configDir(t *testing.T) string {
+	t.Helper()
+	p := part(t, "good")
+	writeJSON(t, filepath.Join(filepath.Dir(p.Path), "manifest.json"), goodManifest(p.SHA256))
+	return filepath.Dir(p.Path)
+}
+
+func goodManifest(sum string) *Manifest {
+	return &Manifest{Plugins: []Release{
+		{
+			Description: Description{
+				Name: "good", Environment: []string{"GOOD_*", "HOME"}, Kinds: []KindDescription{{Name: "auth", Majors: []uint32{1, 2}}},
+			},
+			Binaries: []Binary{{Platform: runtime.GOOS + "/" + runtime.GOARCH, File: "good", SHA256: sum}},
+		},
+		{
+			Description: Description{Name: "future", Kinds: []KindDescription{{Name: "auth", Majors: []uint32{9}}}},
+			Binaries:    []Binary{{Platform: runtime.GOOS + "/" + runtime.GOARCH, File: "../good", SHA256: sum}},
+		},
+		{
+			Description: Description{Name: "elsewhere"},
+			Binaries:    []Binary{{Platform: "plan9/mips", File: "elsewhere", SHA256: sum}},
+		},
+		{
+			Description: Description{Name: "unsigned"},
+			Binaries:    []Binary{{Platform: runtime.GOOS + "/" + runtime.GOARCH, File: "good"}},
+		},
+	}}
+}
+
+func writeJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, string(raw), 0o600)
+}
+
+func writeFile(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loadText loads a configuration from the folder.
+func loadText(t *testing.T, dir, text string) (*Config, error) {
+	t.Helper()
+	path := filepath.Join(dir, "plugins.json")
+	writeFile(t, path, text, 0o600)
+	return LoadConfig(path)
+}
+
+func launchConfig(t *testing.T, c *Config) *Group {
+	t.Helper()
+	g, err := c.Launch(t.Context(), testLogger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+func TestAConfigurationFileBindsPluginsToEndpoints(t *testing.T) {
+	t.Setenv("GOOD_KEY", "hush\n")
+	c, err := loadText(t, configDir(t), wholeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := launchConfig(t, c)
+	left, err := g.Endpoint("left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left.URL != "https://left.example/mcp" || left.Name != "left" {
+		t.Errorf("got %q %q", left.Name, left.URL)
+	}
+	ask := func(p auth.Provider, id string) string {
+		t.Helper()
+		creds, err := p.Credentials(t.Context(), auth.Request{
+			Identity: auth.Identity{ID: id}, Target: auth.Target{URL: left.URL},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return creds.Header.Get("Authorization")
+	}
+	if got := ask(left.Auth, "key"); got != "hello hush" {
+		t.Errorf("the instance has %q, want its greeting and its secret, without the line break", got)
+	}
+	// Both endpoints have the instance, and who is done with one of them closes nothing
+	// for the other.
+	if err := left.Auth.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	right, err := g.Endpoint("right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ask(right.Auth, "pid"), fmt.Sprint(g.Plugin("good").Stats().PID); got != want {
+		t.Errorf("the process is %s, want %s", got, want)
+	}
+	if open, err := g.Endpoint("open"); err != nil || open.Auth != nil {
+		t.Errorf("an endpoint without auth has %v, %v", open.Auth, err)
+	}
+	if _, err := g.Endpoint("nowhere"); err == nil || !strings.Contains(err.Error(), `["left" "open" "right"]`) {
+		t.Errorf("an endpoint that is not there: %v", err)
+	}
+	if g.Plugin("other") != nil {
+		t.Error("a plugin that is not there")
+	}
+	want := Limits{
+		Health: -1, MemoryBytes: -1, HardMemoryBytes: -1, MessageBytes: 1 << 20, CircuitAfter: 7, LogLines: 100,
+	}
+	got := g.Plugin("good").limits()
+	if got.Health != want.Health || got.MemoryBytes != want.MemoryBytes || got.HardMemoryBytes != want.HardMemoryBytes ||
+		got.MessageBytes != want.MessageBytes || got.CircuitAfter != want.CircuitAfter || got.LogLines != want.LogLines {
+		t.Errorf("limits are %+v", got)
+	}
+}
+
+func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
+	dir := configDir(t)
+	for name, kase := range map[string]struct {
+		doc  string
+		want []string
+	}{
+		"no JSON":       {`{`, []string{"plugins.json: config: the document is not JSON, line 1"}},
+		"unknown names": {`{"plugin":{},"plugins":{"a":{"sha":"x"}}}`, []string{"config: plugin is not known", "config: plugins.a.sha is not known"}},
+		"a secret in the file": {
+			`{"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"client.secret":"hush"}}}}`,
+			[]string{`config: instances.a.secrets."client.secret" is not an object: secrets do not stand in this file`},
+		},
+		"no source": {
+			`{"plugins":{"p":{"path":"good","allow_unverified":true}},"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"s":{"from":"hush"},"t":{"from":"env:"},"u":{"from":"file:hush"},"v":{"from":"command:hush now"},"w":{}}}}}`,
+			[]string{
+				"instances.a.secrets.s.from is not a source", "instances.a.secrets.t.from does not name a variable",
+				"instances.a.secrets.u.from does not name a file", "instances.a.secrets.v.from does not name a program",
+				"instances.a.secrets.w.from is not a source",
+			},
+		},
+		"no checksum": {`{"plugins":{"a":{"path":"good"}}}`, []string{"config: plugins.a.sha256 is missing"}},
+		"many": {
+			`{"plugins":{"a":{"path":"good","sha256":"xyz","release":"x"},"b":{"sha256":"xyz","env":["*"],"limits":{"start":"-3s"}}},
+			"instances":{"i":{},"j":{"plugin":"c","kind":"transport9","config":[]}},
+			"endpoints":{"e":{"auth":"k"},"f":{"url":"ftp://x","auth":"j"},"g":{"url":"https://user:pass@x"}}}`,
+			[]string{
+				"plugins.a.release is of no use", "plugins.b.path is missing", "plugins.b.sha256 is not 64", "plugins.b.env has", "plugins.b.limits.start = -3s",
+				"instances.i.plugin is missing", "instances.i.kind is missing", `instances.j.plugin names "c"`, "instances.j.kind = ",
+				"instances.j.config is not an object", "endpoints.e.url is missing", `endpoints.e.auth names "k"`, "endpoints.f.url is not",
+				`endpoints.f.auth names "j", which is of the kind`, "endpoints.g.url holds a user",
+			},
+		},
+		"no manifest":                    {`{"plugins":{"a":{"manifest":"none.json"}}}`, []string{"plugins.a.manifest cannot be used"}},
+		"the manifest has others":        {`{"plugins":{"a":{"manifest":"manifest.json"}}}`, []string{`plugins.a.release is needed: the manifest has ["good" "future" "elsewhere" "unsigned"]`}},
+		"the manifest is for others":     {`{"plugins":{"elsewhere":{"manifest":"manifest.json"}}}`, []string{"plugins.elsewhere.manifest has no elsewhere for "}},
+		"the manifest has no checksum":   {`{"plugins":{"unsigned":{"manifest":"manifest.json"}}}`, []string{"plugins.unsigned.manifest has no SHA-256"}},
+		"the manifest says another":      {`{"plugins":{"good":{"manifest":"manifest.json","sha256":"` + strings.Repeat("0", 64) + `"}}}`, []string{"plugins.good.sha256 is not that of the manifest"}},
+		"the manifest names a file away": {`{"plugins":{"future":{"manifest":"manifest.json"}}}`, []string{"plugins.future.manifest has the file"}},
+		"a major that nobody speaks": {
+			`{"plugins":{"future":{"manifest":"manifest.json","path":"good"}},"instances":{"i":{"plugin":"future","kind":"auth"}}}`,
+			[]string{"instances.i.kind = \"auth\", and the manifest of plugins.future says that it offers auth [9]"},
+		},
+		"one state for two": {
+			`{"plugins":{"a":{"path":"good","allow_unverified":true,"state_dir":"s"},"b":{"path":"good","allow_unverified":true,"state_dir":"s"}}}`,
+			[]string{"plugins.b.state_dir is that of plugins.a too"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := loadText(t, dir, kase.doc)
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			for _, want := range kase.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q:\n%v", want, err)
+				}
+			}
+			if _, ok := errors.AsType[*config.FieldError](err); !ok {
+				t.Errorf("no *config.FieldError in %v", err)
+			}
+			if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "user:pass") {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFileThatOthersCanWriteToIsRefused(t *testing.T) {
+	dir := configDir(t)
+	if _, err := loadText(t, dir, wholeConfig); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"manifest.json", "plugins.json"} {
+		path := filepath.Join(dir, name)
+		if err := os.Chmod(path, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadConfig(filepath.Join(dir, "plugins.json"))
+		if err == nil || !strings.Contains(err.Error(), "chmod go-w") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
+	t.Setenv("GOOD_KEY", "hush")
+	dir := configDir(t)
+	good := `"good":{"manifest":"manifest.json"}`
+	for name, kase := range map[string]struct{ doc, want string }{
+		"a secret that is not there": {
+			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"key":{"from":"env:MCPOOL_NOT_SET"}}}}}`,
+			"config: instances.i.secrets.key.from names the variable MCPOOL_NOT_SET, which is not set",
+		},
+		"a secret that the plugin does not have": {
+			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"other":{"from":"env:GOOD_KEY"}}}}}`,
+			"instances.i: ",
+		},
+		"a configuration that the plugin refuses": {
+			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","config":{"greetings":1}}}}`,
+			"greetings",
+		},
+		"a binary that was changed": {
+			`{"plugins":{` + good + `,"bad":{"path":"good","sha256":"` + strings.Repeat("0", 64) + `"}}}`,
+			"plugins.bad: ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := loadText(t, dir, kase.doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := c.Launch(t.Context(), testLogger(t))
+			if err == nil {
+				t.Fatal("it was launched", g.Close(t.Context()))
+			}
+			if !strings.Contains(err.Error(), kase.want) || !strings.Contains(err.Error(), "plugins.json") || strings.Contains(err.Error(), "hush") {
+				t.Errorf("got %v, want the file and %q", err, kase.want)
+			}
+		})
+	}
+	if _, err := (&Config{}).Launch(t.Context(), nil); err == nil {
+		t.Error("a Config that was not loaded is launched")
+	}
+}

@@ -1,0 +1,98 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+var update = flag.Bool("update", false, "write config.schema.json")
+
+// makeSchema derives the schema from the structs.
+func makeSchema(t *testing.T) []byte {
+	t.Helper()
+	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[json.RawMessage](): {Type: "object"},
+		reflect.TypeFor[time.Duration](): {
+			Description: `A duration such as "1m30s", or -1 where that turns something off.`,
+			AnyOf:       []*jsonschema.Schema{{Type: "string"}, {Const: new(any(-1))}},
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "Plugins of mcpool"
+	tidySchema(s)
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(raw, '\n')
+}
+
+// tidySchema says what the decoder does: null is no value.
+func tidySchema(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	if s.Types = slices.DeleteFunc(s.Types, func(name string) bool { return name == "null" }); len(s.Types) == 1 {
+		s.Type, s.Types = s.Types[0], nil
+	}
+	for _, p := range s.Properties {
+		tidySchema(p)
+	}
+	tidySchema(s.Items)
+	tidySchema(s.AdditionalProperties)
+}
+
+func TestThePublishedSchemaIsThatOfTheStructs(t *testing.T) {
+	want := makeSchema(t)
+	if *update {
+		if err := os.WriteFile("config.schema.json", want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(ConfigSchema(), want) {
+		t.Error("config.schema.json is out of date: go test ./sdk/host -run Schema -update")
+	}
+}
+
+func TestTheSchemaTakesWhatLoadConfigTakes(t *testing.T) {
+	var s jsonschema.Schema
+	if err := json.Unmarshal(ConfigSchema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := s.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, kase := range map[string]struct {
+		doc string
+		ok  bool
+	}{
+		"everything":        {wholeConfig, true},
+		"nothing":           {`{}`, true},
+		"an unknown member": {`{"plugin":{}}`, false},
+		"an unknown limit":  {`{"plugins":{"a":{"limits":{"starts":"1s"}}}}`, false},
+		"a plain secret":    {`{"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"token":"hush"}}}}`, false},
+		"no kind":           {`{"instances":{"a":{"plugin":"p"}}}`, false},
+		"no URL":            {`{"endpoints":{"a":{}}}`, false},
+		"null":              {`{"plugins":null}`, false},
+	} {
+		var doc any
+		if err := json.Unmarshal([]byte(kase.doc), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if err := resolved.Validate(doc); (err == nil) != kase.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,33 @@
+package host_test
+
+import (
+	"context"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/host"
+)
+
+// open stands for what makes a client: mcpool.Open with Config.Endpoint and Config.Auth.
+func open(string, auth.Provider) error { return nil }
+
+func ExampleLoadConfig() {
+	start := func(ctx context.Context) (*host.Group, error) {
+		// snippet:begin load
+		cfg, err := host.LoadConfig("/etc/agents/plugins.json")
+		if err != nil {
+			return nil, err // every fault, by its path in the file
+		}
+		plugins, err := cfg.Launch(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		search, err := plugins.Endpoint("search")
+		if err != nil {
+			return nil, err
+		}
+		err = open(search.URL, search.Auth)
+		// snippet:end load
+		return plugins, err
+	}
+	_ = start // it needs the file
+}
