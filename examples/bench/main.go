@@ -18,6 +18,7 @@ var suites = []func() suite{
 	authSuite,
 	observeSuite,
 	mcpSuite,
+	pluginSuite,
 }
 
 // Many short measurements agree better from run to run than few long ones of
@@ -29,6 +30,9 @@ const (
 )
 
 func main() {
+	if runPlugin() {
+		return
+	}
 	if addr := os.Getenv(serverEnv); addr != "" {
 		if err := runServer(addr); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: server:", err)

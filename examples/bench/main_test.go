@@ -8,6 +8,9 @@ import (
 
 // The test binary is the server of the suite mcp when it is told to.
 func TestMain(m *testing.M) {
+	if runPlugin() {
+		return
+	}
 	if addr := os.Getenv(serverEnv); addr != "" {
 		if err := runServer(addr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
