@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -67,14 +68,25 @@ func (s *leash) close() {
 	s.all.Wait()
 }
 
-// onLeash has this process end with its leash.
-func onLeash(addr string) error {
+// tell tells all processes there are the name of a tool to learn.
+func (s *leash) tell(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.held {
+		_, _ = c.Write([]byte(name + "\n")) // it may end at this moment
+	}
+}
+
+// onLeash has this process end with its leash, and learn what comes by it.
+func onLeash(addr string, learn func(name string)) error {
 	c, err := new(net.Dialer).DialContext(context.Background(), "tcp", addr)
 	if err != nil {
 		return err
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, c)
+		for names := bufio.NewScanner(c); names.Scan(); {
+			learn(names.Text())
+		}
 		os.Exit(1)
 	}()
 	return nil

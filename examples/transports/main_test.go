@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,14 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		return
+	}
+	if len(os.Args) > 3 && os.Args[1] == wrapFlag { // or what wraps it
+		budget, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err != nil {
+			os.Exit(2)
+		}
+		runWrapper(budget, os.Args[3:])
 		return
 	}
 	goleak.VerifyTestMain(m)

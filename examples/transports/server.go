@@ -31,17 +31,17 @@ const largest = 16 << 20
 // processes share.
 func runServer(how, dir, leash string) error {
 	notes := notebook(dir)
+	m := newTools(notes)
 	if how == "stdio" {
-		if err := onLeash(leash); err != nil {
+		if err := onLeash(leash, func(name string) { learn(m, name) }); err != nil {
 			return err
 		}
-		return newTools(notes).Run(context.Background(), &mcp.StdioTransport{})
+		return m.Run(context.Background(), &mcp.StdioTransport{})
 	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", how)
 	if err != nil {
 		return err
 	}
-	m := newTools(notes)
 	mux := http.NewServeMux()
 	for path, stateless := range map[string]bool{"/" + versionOld: false, "/" + versionModern: true} {
 		mux.Handle(path, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return m }, &mcp.StreamableHTTPOptions{Stateless: stateless}))
@@ -136,9 +136,7 @@ func newTools(notes notebook) *mcp.Server {
 		return "", notes.ran(a.Text + " ended")
 	})
 	add("learn", "adds a tool", nil, func(_ context.Context, _ *mcp.CallToolRequest, a textArgs) (string, error) {
-		mcp.AddTool(s, &mcp.Tool{Name: a.Text}, func(context.Context, *mcp.CallToolRequest, textArgs) (*mcp.CallToolResult, any, error) {
-			return textResult(""), nil, nil
-		})
+		learn(s, a.Text)
 		return a.Text, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "add", Description: "adds two numbers", Annotations: readOnly},
@@ -153,6 +151,13 @@ func newTools(notes notebook) *mcp.Server {
 		return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: "test://note", Text: "written"}}}, nil
 	})
 	return s
+}
+
+// learn adds a tool, of which the server tells its clients.
+func learn(s *mcp.Server, name string) {
+	mcp.AddTool(s, &mcp.Tool{Name: name}, func(context.Context, *mcp.CallToolRequest, textArgs) (*mcp.CallToolResult, any, error) {
+		return textResult(""), nil, nil
+	})
 }
 
 func textResult(text string) *mcp.CallToolResult {
