@@ -130,7 +130,8 @@ type Config struct {
 	// LeakAfter has a session reported that was held this long. Default: off.
 	LeakAfter time.Duration
 
-	// ProtocolVersion pins the protocol version. Default: negotiated, and remembered.
+	// ProtocolVersion pins the protocol version. Default: negotiated, and remembered;
+	// over SSE one up to 2025-11-25.
 	ProtocolVersion string
 	// ClientInfo is what servers are told about the client. Default: the name mcpool.
 	ClientInfo *mcp.Implementation

@@ -82,7 +82,11 @@ func (c Config) withDefaults() (Config, transportKind, *url.URL, error) {
 		f.add("ProtocolVersion", c.ProtocolVersion,
 			"is not one of "+strings.Join(mcp.SupportedProtocolVersions(), ", "))
 	}
-	if kind == kindSSE && isModern(c.ProtocolVersion) {
+	switch {
+	case kind != kindSSE:
+	case c.ProtocolVersion == "":
+		c.ProtocolVersion = lastOld // some servers would agree to a newer one, and then not speak it
+	case isModern(c.ProtocolVersion):
 		f.add("ProtocolVersion", c.ProtocolVersion, "is not spoken over SSE")
 	}
 	if c.Replay > ReplayNever {

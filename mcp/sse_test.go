@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -59,6 +60,22 @@ func TestSSESessionsLastLongerThanTheirOpening(t *testing.T) {
 		tools, err := p.ListTools(t.Context())
 		return err == nil && names(tools)["added"]
 	})
+}
+
+func TestAnSSEServerIsNotAskedForAVersionThatHasNoSSE(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, sseEra)
+	var asked atomic.Bool
+	s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && method(r) == "server/discover" {
+			asked.Store(true)
+		}
+		return false
+	})
+	p := s.openSSE(nil)
+	if _, err := p.Call(t.Context(), "echo", nil); err != nil || asked.Load() {
+		t.Errorf("asked: %v, %v", asked.Load(), err)
+	}
 }
 
 func TestSSESessionsAreProbedAndReplacedAfterARestart(t *testing.T) {
