@@ -19,7 +19,7 @@ import (
 )
 
 // eachHTTP runs a test against each peer over Streamable HTTP, in each of its
-// protocol versions. The tests run one after another, because they count.
+// protocol versions, and over SSE. The tests run one after another, because they count.
 func eachHTTP(t *testing.T, f func(t *testing.T, s *server, cfg mcpool.Config)) {
 	t.Helper()
 	for _, p := range []peer{peerTypeScript, peerPython} {
@@ -30,6 +30,11 @@ func eachHTTP(t *testing.T, f func(t *testing.T, s *server, cfg mcpool.Config)) 
 				f(t, s, mcpool.Config{Endpoint: s.url, ProtocolVersion: version})
 			})
 		}
+		t.Run(p.name+" SSE", func(t *testing.T) {
+			leavesNothing(t)
+			s := p.listen(t, "sse")
+			f(t, s, mcpool.Config{Endpoint: s.url, SSE: true})
+		})
 	}
 }
 

@@ -22,8 +22,8 @@ import (
 // peer is a server of another SDK.
 type peer struct {
 	name string
-	// command returns the program and its arguments for a way to speak: stdio, or http at a
-	// port.
+	// command returns the program and its arguments for a way to speak: stdio, or http or
+	// sse at a port.
 	command func(t *testing.T, way string, port int) (path string, args, env []string)
 	// The names of tools: one that waits and tells of progress, one that asks the user.
 	slow, ask string
@@ -40,7 +40,7 @@ var peerTypeScript = peer{
 	name: "TypeScript",
 	command: func(t *testing.T, way string, port int) (string, []string, []string) {
 		node, script := peers.Node(t, "@modelcontextprotocol/server-everything/dist/index.js")
-		way = map[string]string{"stdio": "stdio", "http": "streamableHttp"}[way]
+		way = map[string]string{"stdio": "stdio", "http": "streamableHttp", "sse": "sse"}[way]
 		return node, []string{script, way}, []string{"PORT=" + strconv.Itoa(port)}
 	},
 	slow: "trigger-long-running-operation",
@@ -115,7 +115,7 @@ func (p peer) listen(t *testing.T, way string) *server {
 	s := &server{t: t, peer: p, way: way, log: &output{}}
 	s.port = l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	s.url = fmt.Sprintf("http://127.0.0.1:%d/mcp", s.port)
+	s.url = fmt.Sprintf("http://127.0.0.1:%d/%s", s.port, map[string]string{"http": "mcp", "sse": "sse"}[way])
 	t.Cleanup(s.kill)
 	s.start()
 	return s

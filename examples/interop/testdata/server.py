@@ -2,6 +2,7 @@
 
 server.py stdio
 server.py http PORT
+server.py sse PORT
 """
 
 import asyncio
@@ -57,4 +58,5 @@ def fact_of(name: str) -> str:
 if sys.argv[1] == "stdio":
     server.run("stdio")
 else:
-    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+    way = {"http": "streamable-http", "sse": "sse"}[sys.argv[1]]
+    server.run(way, host="127.0.0.1", port=int(sys.argv[2]))
