@@ -85,6 +85,7 @@ func TestHooksKnowWhetherAToolIsListedAndHasFailed(t *testing.T) {
 		s := newServer(t, e)
 		var ends []CallEnd
 		p := s.open(func(c *Config) {
+			c.NoListener = true // it would have the list fetched again, at any time
 			c.Hooks.CallEnd = func(_ context.Context, e CallEnd) {
 				if e.Method == methodCallTool {
 					ends = append(ends, e)
