@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"path/filepath"
@@ -110,6 +111,54 @@ func TestAnUnknownClientRegistersItselfAndKeepsItsRegistration(t *testing.T) {
 	if about := newCaller(t, other, req).mustPost(); about["sub"] != "alice" || about["client_id"] != first["client_id"] {
 		t.Errorf("alice was %v, and is %v", first, about)
 	}
+}
+
+func TestACertifiedServerKnowsAClientByItsMetadataDocument(t *testing.T) {
+	t.Parallel()
+	s := oidc(t)
+	rs := newResourceServer(t, s, "?ttl=3")
+	p := newTest(t, Config{Client: Client{MetadataURL: oidcDocument}})
+	req := requestFor("alice", rs.url)
+	if err := p.Login(t.Context(), req, newPerson("alice").dialog(t)); err != nil {
+		t.Fatal(err)
+	}
+	if about := newCaller(t, p, req).mustPost(); about["sub"] != "alice" || about["client_id"] != oidcDocument {
+		t.Errorf("got %v", about)
+	}
+	before := credentials(t, p, req) // and so does it when it refreshes
+	waitFor(t, func() bool { return credentials(t, p, req).Generation != before.Generation })
+}
+
+func TestACertifiedServerExchangesTheTokenOfEachPerson(t *testing.T) {
+	t.Parallel()
+	s := oidc(t)
+	front, back := newResourceServer(t, s, ""), newResourceServer(t, s, "?ttl=3")
+	login := newTest(t, Config{Client: Client{ID: "app"}})
+	p := newTest(t, Config{
+		Grant: TokenExchange, Issuer: s.issuer, Scopes: []string{"mcp:read"},
+		Client: Client{ID: "exchanger", Secret: auth.NewSecret(oidcSecret)},
+	})
+	for _, name := range []string{"alice", "bob"} {
+		at := requestFor(name, front.url)
+		if err := login.Login(t.Context(), at, newPerson(name).dialog(t)); err != nil {
+			t.Fatal(err)
+		}
+		req := requestFor(name, back.url)
+		req.Identity.Subject = func(context.Context) (auth.Secret, error) {
+			return auth.NewSecret(bearer(t, credentials(t, login, at))), nil
+		}
+		if about := newCaller(t, p, req).mustPost(); about["sub"] != name || about["client_id"] != "exchanger" || about["aud"] != back.url {
+			t.Errorf("%s: %v", name, about)
+		}
+	}
+	nobody := requestFor("mallory", back.url)
+	nobody.Identity.Subject = func(context.Context) (auth.Secret, error) { return auth.NewSecret("made-up-0123456789"), nil }
+	_, err := p.Credentials(t.Context(), nobody)
+	var rejected *EndpointError
+	if !errors.As(err, &rejected) {
+		t.Errorf("with a made-up token: %v", err)
+	}
+	mustNotLeak(t, "the error", err, "made-up-0123456789")
 }
 
 // withServer has the provider discover the request's server by a call.

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
 // The certified authorization server is npm's oidc-provider, at the version that
@@ -36,6 +38,9 @@ type oidcServer struct {
 const (
 	oidcSecret   = "s3cr3t-of-the-client: +&=%~"
 	oidcRSSecret = "secret-of-the-resource-server-0123456789"
+
+	// oidcDocument is the ID of a client that the server knows by its document alone.
+	oidcDocument = "https://app.example/client.json"
 )
 
 // sharedOIDC is started by the first test that needs it and ended by TestMain.
@@ -159,11 +164,12 @@ func oidcClients(key *ecdsa.PrivateKey) (string, error) {
 			"redirect_uris": []string{"http://127.0.0.1/callback"}, "response_types": []string{"code"},
 		}
 	}
-	data, err := json.Marshal(map[string]any{"clients": []any{
+	data, err := json.Marshal(map[string]any{"documents": map[string]any{oidcDocument: app(oidcDocument)}, "clients": []any{
 		machine("cc-basic", methodBasic, nil),
 		machine("cc-post", methodPost, nil),
 		machine("cc-jwt", methodPrivateKey, map[string]any{"jwks": map[string]any{"keys": []any{jwk}}}),
 		machine("cc-nonce", methodBasic, nil),
+		machine("exchanger", methodBasic, map[string]any{"grant_types": []string{oauthex.GrantTypeTokenExchange}}),
 		map[string]any{
 			"client_id": "resource-server", "client_secret": oidcRSSecret,
 			"grant_types": []string{}, "redirect_uris": []string{}, "response_types": []string{},
