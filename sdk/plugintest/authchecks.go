@@ -227,10 +227,10 @@ func (s *authSuite[C]) alone(r *report) {
 			r.fault("when one caller's context ended, another caller's Credentials returned: %v", err)
 		}
 	})
-	time.Sleep(moments[2]) //nolint:forbidigo // lets both get under way, and proves nothing
+	time.Sleep(moments[2]) // lets both get under way, and proves nothing
 	endFirst()
 	r.wait("Credentials whose context was cancelled", one)
-	time.Sleep(moments[2]) //nolint:forbidigo // the same
+	time.Sleep(moments[2]) // the same
 	endSecond()
 	r.wait("Credentials whose context was cancelled", two)
 }

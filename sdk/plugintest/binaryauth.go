@@ -231,7 +231,7 @@ func (b *binarySuite) killStalled(r *report, run *host.Running) {
 			r.fault("Stalled: Credentials ended with kill -9, and was not repeated: %v", err)
 		}
 	})
-	time.Sleep(moments[2]) //nolint:forbidigo // lets it get under way, and proves nothing
+	time.Sleep(moments[2]) // lets it get under way, and proves nothing
 	starts := run.Stats().Starts
 	killProcess(run.Stats().PID)
 	if !r.poll(func() bool { return run.Stats().Starts > starts }) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -93,7 +94,7 @@ func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
 		}
 	}
 	for _, c := range o.configs() {
-		o.Secrets = append(o.Secrets[:len(o.Secrets):len(o.Secrets)], secretsOf(reflect.ValueOf(c))...)
+		o.Secrets = append(slices.Clip(o.Secrets), secretsOf(reflect.ValueOf(c))...)
 	}
 	return o
 }

@@ -46,7 +46,7 @@ func (b *binarySuite) host(r *report) *rawHost {
 	if err != nil {
 		r.Fatalf("no pipe: %v", err)
 	}
-	defer theirs.Close()
+	defer theirs.Close() //nolint:errcheck // it is only read from
 	h.lifeline = ours
 	h.cmd = exec.CommandContext(context.Background(), b.path) //nolint:gosec // the binary under test
 	h.cmd.Env = []string{
@@ -68,7 +68,7 @@ func (b *binarySuite) host(r *report) *rawHost {
 	go func() {
 		defer close(h.exited)
 		out := bufio.NewReader(stdout)
-		first, _ := out.ReadString('\n') //nolint:errcheck // what there is of it is judged
+		first, _ := out.ReadString('\n') // what there is of it is judged
 		line <- first
 		_, _ = io.Copy(io.Discard, out)
 		_ = h.cmd.Wait()

@@ -37,7 +37,7 @@ func newReport(tb testing.TB, patience time.Duration, secrets *secrets) *report 
 
 // fault reports what is wrong. It may be called from any goroutine.
 func (r *report) fault(format string, args ...any) {
-	r.TB.Helper()
+	r.Helper()
 	msg := fmt.Sprintf(format, args...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *secrets) in(text string) bool {
 
 // inspect reports a secret in a text. The text is not shown: test logs are kept.
 func (r *report) inspect(what, text string) {
-	r.TB.Helper()
+	r.Helper()
 	if r.secrets.in(text) {
 		r.fault("%s shows a secret", what)
 	}
@@ -97,7 +97,7 @@ func (r *report) inspect(what, text string) {
 
 // inspectError reports a secret in an error, whatever prints it.
 func (r *report) inspectError(what string, err error) {
-	r.TB.Helper()
+	r.Helper()
 	if err != nil {
 		r.inspect("the error of "+what, printed(err))
 	}
@@ -110,7 +110,7 @@ func printed(v any) string {
 
 // shield calls f, and reports a panic and a Goexit.
 func (r *report) shield(what string, f func()) {
-	r.TB.Helper()
+	r.Helper()
 	done := false
 	defer func() {
 		if v := recover(); v != nil {
@@ -126,7 +126,7 @@ func (r *report) shield(what string, f func()) {
 // within calls f in a goroutine and waits for it. Who does not return in time is left
 // behind, and reported.
 func (r *report) within(what string, f func()) bool {
-	r.TB.Helper()
+	r.Helper()
 	return r.wait(what, r.start(what, f))
 }
 
@@ -142,7 +142,7 @@ func (r *report) start(what string, f func()) <-chan struct{} {
 
 // wait waits for what start began.
 func (r *report) wait(what string, done <-chan struct{}) bool {
-	r.TB.Helper()
+	r.Helper()
 	t := time.NewTimer(r.patience)
 	defer t.Stop()
 	select {
