@@ -28,7 +28,7 @@ func Readyz(pools ...interface{ Ready() bool }) http.Handler {
 				break
 			}
 		}
-		_, _ = io.WriteString(w, word) //nolint:errcheck // whoever asked has gone
+		_, _ = io.WriteString(w, word) // whoever asked has gone
 	})
 }
 

@@ -56,7 +56,7 @@ func (p *Page) answer(w http.ResponseWriter, kind string, write func(*bytes.Buff
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
-	_, _ = b.WriteTo(w) //nolint:errcheck // whoever asked has gone
+	_, _ = b.WriteTo(w) // whoever asked has gone
 }
 
 // picture is what the template shows. All of it is text, which the template escapes.
