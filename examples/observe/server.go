@@ -93,11 +93,11 @@ func newTools() *mcp.Server {
 	}
 	add("echo", "says what it is told", func(a textArgs) (string, error) { return a.Text, nil })
 	add("search", "takes 20 to 120 ms", func(a textArgs) (string, error) {
-		time.Sleep(time.Duration(20+rand.IntN(100)) * time.Millisecond)
+		time.Sleep(time.Duration(20+rand.IntN(100)) * time.Millisecond) //nolint:gosec // a pretence
 		return a.Text, nil
 	})
 	add("unsteady", "fails one time in five", func(a textArgs) (string, error) {
-		if rand.IntN(5) == 0 {
+		if rand.IntN(5) == 0 { //nolint:gosec // likewise
 			return "", errors.New("this was the one time")
 		}
 		return fmt.Sprint(len(a.Text)), nil

@@ -81,7 +81,7 @@ func printTrace(out io.Writer, all []sdktrace.ReadOnlySpan) {
 			name := strings.Repeat("  ", depth) + s.Name()
 			fmt.Fprintf(out, "  %-34s %-9s %v\n", name, s.SpanKind(), s.EndTime().Sub(s.StartTime()).Round(time.Microsecond))
 			for _, a := range s.Attributes() {
-				fmt.Fprintf(out, "  %s  %s = %s\n", strings.Repeat("  ", depth+1), a.Key, a.Value.Emit())
+				fmt.Fprintf(out, "  %s  %s = %s\n", strings.Repeat("  ", depth+1), a.Key, a.Value.String())
 			}
 			under(s.SpanContext().SpanID(), depth+1)
 		}

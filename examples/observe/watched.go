@@ -133,10 +133,10 @@ func (w *watched) load(ctx context.Context) (stop func()) {
 	for range 10 {
 		callers.Go(func() {
 			for ctx.Err() == nil {
-				tool := []string{"echo", "echo", "search", "unsteady"}[rand.IntN(4)]
+				tool := []string{"echo", "echo", "search", "unsteady"}[rand.IntN(4)] //nolint:gosec // a pretence
 				// What comes of it is for the observers to tell.
 				_, _ = w.pool.Call(ctx, tool, map[string]any{"text": "hello"})
-				pause(ctx, time.Duration(rand.IntN(20))*time.Millisecond)
+				pause(ctx, time.Duration(rand.IntN(20))*time.Millisecond) //nolint:gosec // likewise
 			}
 		})
 	}

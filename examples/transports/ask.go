@@ -1,3 +1,4 @@
+//nolint:staticcheck // sampling is deprecated, and still spoken
 package main
 
 //lint:file-ignore SA1019 sampling is deprecated, and still spoken
@@ -13,7 +14,7 @@ import (
 
 // ask asks by answering with its questions, which is how 2026-07-28 asks; for older
 // sessions the SDK makes requests of them.
-func ask(_ context.Context, r *mcp.CallToolRequest, a textArgs) (*mcp.CallToolResult, any, error) { //nolint:staticcheck // sampling is deprecated, and still spoken
+func ask(_ context.Context, r *mcp.CallToolRequest, a textArgs) (*mcp.CallToolResult, any, error) {
 	answer, answered := r.Params.InputResponses["user"].(*mcp.ElicitResult)
 	said := ""
 	switch sample := r.Params.InputResponses["model"].(type) {
@@ -45,7 +46,7 @@ func saidIn(c mcp.Content) string {
 }
 
 // answers are what the client says when it is asked.
-func answers() []mcpool.Option { //nolint:staticcheck // sampling is deprecated, and still spoken
+func answers() []mcpool.Option {
 	return []mcpool.Option{
 		mcpool.WithElicitation(func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"answer": "the user heard " + r.Params.Message}}, nil
