@@ -88,7 +88,7 @@ func (h *rawHost) meet(line <-chan string, sockets string) {
 	h.r.within("the handshake", func() { said = <-line })
 	f := strings.Split(strings.TrimSpace(said), "|")
 	if len(f) < 5 || f[0] != "1" || f[1] != "1" || f[2] != "unix" || f[4] != "grpc" ||
-		!strings.HasPrefix(f[3], sockets+"/") {
+		filepath.Dir(f[3]) != sockets {
 		h.r.Fatalf("the first line on stdout is no handshake with a socket in %s: %q", sockets, said)
 	}
 	conn, err := grpc.NewClient("unix:"+f[3], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
