@@ -5,10 +5,12 @@ go 1.26.0
 require (
 	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15
+	github.com/coder/websocket v1.8.15
 	github.com/go-mcpool/mcpool/core v0.0.0
 	github.com/go-mcpool/mcpool/mcp v0.0.0
 	github.com/go-mcpool/mcpool/plugins/auth v0.0.0
 	github.com/go-mcpool/mcpool/plugins/metrics v0.0.0-00010101000000-000000000000
+	github.com/go-mcpool/mcpool/plugins/transport v0.0.0
 	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/go-plugin v1.8.0
@@ -78,3 +80,5 @@ replace github.com/go-mcpool/mcpool/sdk => ../../sdk
 replace github.com/go-mcpool/mcpool/mcp => ../../mcp
 
 replace github.com/go-mcpool/mcpool/plugins/metrics => ../../plugins/metrics
+
+replace github.com/go-mcpool/mcpool/plugins/transport => ../../plugins/transport

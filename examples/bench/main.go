@@ -16,6 +16,7 @@ import (
 var suites = []func() suite{
 	coreSuite,
 	authSuite,
+	transportSuite,
 	observeSuite,
 	mcpSuite,
 	pluginSuite,

@@ -71,6 +71,7 @@ func runServer(addr string) error {
 	mux.Handle("/2026", handler(true))
 	mux.Handle("/noted", noted)
 	mux.HandleFunc("/arrivals", noted.tell)
+	mux.HandleFunc(echoPath, serveEcho)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
