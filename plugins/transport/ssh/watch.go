@@ -12,9 +12,15 @@ import "strings"
 // left side. The shell in between does not mind SIGTERM, so that it can say how the
 // command ended; the command itself gets the signal as usual, because a shell resets
 // what it traps for those it starts.
+//
+// The left side is such a one too, and a signal that comes before it has reset
+// anything is lost on it: a command that ends at once would then seem to run on. So
+// the right side goes on signalling until its own stdin has come to an end, which
+// only the end of the left side brings about.
 const watch = `trap : TERM; ` +
 	`{ cat; exec >&-; sleep 1; trap : TERM; kill -TERM 0; sleep 1; kill -KILL 0; } | ` +
-	`{ COMMAND; s=$?; trap "" TERM; kill -TERM 0; exit $s; }`
+	`{ COMMAND; s=$?; trap "" TERM; kill -TERM 0; ` +
+	`{ while kill -TERM 0; do sleep 1; done; } >/dev/null 2>&1 & k=$!; cat >/dev/null; kill -KILL $k; exit $s; }`
 
 // remote is the line that the remote shell is given.
 func (c *Config) remote() string {
