@@ -30,7 +30,8 @@ func TestAStreamInOrderComesThroughTheGuardAsItIs(t *testing.T) {
 		"by halves":  iotest.HalfReader,
 		"EOF beside": iotest.DataErrReader,
 	} {
-		for _, in := range []string{"", goodEvents, strings.TrimSuffix(goodEvents, "\r\n"), strings.TrimSuffix(goodEvents, "\r\n\r\n")} {
+		windows := strings.ReplaceAll(strings.ReplaceAll(goodEvents, "\r\n", "\n"), "\n", "\r\n")
+		for _, in := range []string{"", goodEvents, windows, strings.TrimSuffix(goodEvents, "\r\n"), strings.TrimSuffix(goodEvents, "\r\n\r\n")} {
 			out, failed, err := guardedStream(wrap(strings.NewReader(in)), 200)
 			if string(out) != in || failed != nil || err != nil {
 				t.Errorf("%s: %v, %v\n got %q\nwant %q", name, failed, err, out, in)
@@ -43,6 +44,29 @@ func TestAStreamInOrderComesThroughTheGuardAsItIs(t *testing.T) {
 	}
 	if _, failed, err := guardedStream(strings.NewReader(goodEvents+large), 1<<20); failed == nil || err == nil {
 		t.Error("an oversized event came through")
+	}
+}
+
+// endless is an event that goes on and on.
+type endless struct{ read int }
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.read > 1<<24 {
+		return 0, io.EOF // enough to know
+	}
+	for i := range b {
+		b[i] = 'x'
+	}
+	e.read += len(b)
+	return len(b), nil
+}
+
+func TestAnEventThatNeverEndsIsGivenUpAtTheLimit(t *testing.T) {
+	t.Parallel()
+	e := &endless{}
+	_, failed, err := guardedStream(io.MultiReader(strings.NewReader("data: "), e), 1000)
+	if failed == nil || !errors.Is(err, failed) || e.read > 1<<16 {
+		t.Errorf("after %d bytes: %v, %v", e.read, failed, err)
 	}
 }
 

@@ -32,6 +32,13 @@ type watchedServer struct {
 	subs    map[string]int // by URI: subscribed less unsubscribed
 	headers []http.Header
 	methods map[string]int
+	hook    func(w http.ResponseWriter, r *http.Request) bool // may answer requests
+}
+
+func (s *watchedServer) intercept(hook func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = hook
 }
 
 func newWatched(t *testing.T, e era) *watchedServer {
@@ -66,7 +73,11 @@ func (s *watchedServer) start() {
 		s.mu.Lock()
 		s.headers = append(s.headers, r.Header.Clone())
 		s.methods[r.Method+" "+r.Header.Get("Mcp-Method")]++
+		hook := s.hook
 		s.mu.Unlock()
+		if hook != nil && hook(w, r) {
+			return
+		}
 		handler.ServeHTTP(w, r)
 	}))
 	_ = s.http.Listener.Close()
