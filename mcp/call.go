@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -79,7 +80,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 		err = f.err
 		switch {
 		case f.gone:
-			epoch = id.lost(s)
+			epoch = id.lost(s, l.ID(), err)
 			l.Discard(err)
 		case f.dated:
 			epoch = id.outdated(s)
@@ -98,7 +99,7 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 			return res, err
 		}
 		// The first session that turns out to be gone says nothing about the next.
-		if (!f.gone && !f.dated || attempts > 1) && !w.wait() {
+		if (!f.gone && !f.dated || attempts > 1) && !w.wait(err) {
 			return res, err
 		}
 		p.counts.replays.Add(1)
@@ -238,10 +239,14 @@ func (s *conn) lastWords(cause error) error {
 
 // lost notes that a session is of no more use and retires its siblings that are
 // not younger than that. It returns the epoch from which on sessions are good.
-func (id *identity) lost(s *conn) uint64 {
+func (id *identity) lost(s *conn, session uint64, why error) uint64 {
 	p := id.pool
 	s.kill(ErrSessionGone)
+	attrs := []slog.Attr{slog.Uint64("session", session), slog.String("identity", id.label), cause(why)}
 	if s.process != nil || p.kind == kindCustom {
+		if !s.mourned.Swap(true) {
+			p.journal.write(slog.LevelWarn, "session died", "", attrs...)
+		}
 		return 0 // it dies alone: its siblings are other processes
 	}
 	if !id.epoch.CompareAndSwap(s.epoch, s.epoch+1) {
@@ -249,7 +254,7 @@ func (id *identity) lost(s *conn) uint64 {
 	}
 	id.lostAt.Store(p.now())
 	p.counts.losses.Add(1)
-	p.cfg.Logger.Warn("mcpool: session gone, opening others", "pool", p.cfg.Name, "identity", id.label)
+	p.journal.write(slog.LevelWarn, "session gone, opening others", "", attrs...)
 	p.backend.Load().evict(id)
 	return s.epoch + 1
 }

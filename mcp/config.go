@@ -172,7 +172,9 @@ type Config struct {
 
 	// Hooks observe the pool. Unset hooks cost nothing.
 	Hooks Hooks
-	// Logger gets changes of state: sessions lost, circuits, schema changes.
+	// Logger gets changes of state, each once: servers that are away and back, sessions
+	// lost, circuits, schema changes. What repeats is limited to ten lines a minute of
+	// each message. Sessions opened and closed in order are told at the level debug.
 	// Default: none.
 	Logger *slog.Logger
 }

@@ -29,6 +29,8 @@ type conn struct {
 	// discovery is what server/discover ended with; set only while it is being opened.
 	discovery atomic.Pointer[error]
 
+	mourned atomic.Bool // its death was logged
+
 	mu     sync.Mutex
 	calls  map[*call]struct{} // guarded by mu; in flight, or with a stream that has not ended
 	closed bool               // guarded by mu

@@ -2,6 +2,7 @@ package mcpool
 
 import (
 	"context"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -102,7 +103,7 @@ func (p *Pool) callEnded(ctx context.Context, o *observedCall, attempts int, res
 func (p *Pool) guard(name string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.cfg.Logger.Error("mcpool: callback panicked", "pool", p.cfg.Name, "callback", name, "panic", v, "stack", string(debug.Stack()))
+			p.journal.write(slog.LevelError, "callback panicked", "", slog.String("callback", name), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	f()
@@ -110,36 +111,5 @@ func (p *Pool) guard(name string, f func()) {
 
 // coreHooks adds the log to the user's hooks.
 func (p *Pool) coreHooks() core.Hooks {
-	h, user, log := p.cfg.Hooks.Core, p.cfg.Hooks.Core, p.cfg.Logger
-	h.CircuitOpened = func(e core.CircuitOpened) {
-		log.Warn("mcpool: circuit opened", "pool", e.Pool, "cause", e.Cause, "next", e.Next)
-		if user.CircuitOpened != nil {
-			user.CircuitOpened(e)
-		}
-	}
-	h.CircuitClosed = func(e core.CircuitClosed) {
-		log.Info("mcpool: circuit closed", "pool", e.Pool)
-		if user.CircuitClosed != nil {
-			user.CircuitClosed(e)
-		}
-	}
-	h.Degraded = func(e core.Degraded) {
-		log.Warn("mcpool: degraded", "pool", e.Pool, "cause", e.Cause)
-		if user.Degraded != nil {
-			user.Degraded(e)
-		}
-	}
-	h.Recovered = func(e core.Recovered) {
-		log.Info("mcpool: recovered", "pool", e.Pool)
-		if user.Recovered != nil {
-			user.Recovered(e)
-		}
-	}
-	h.Leaked = func(e core.Leaked) {
-		log.Warn("mcpool: session held long", "pool", e.Pool, "session", e.ID, "held", e.Held)
-		if user.Leaked != nil {
-			user.Leaked(e)
-		}
-	}
-	return h
+	return core.JoinHooks(p.journal.hooks(func() bool { return p.ctx.Err() != nil }), p.cfg.Hooks.Core)
 }

@@ -3,6 +3,7 @@ package mcpool
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -42,7 +43,7 @@ func (p *Pool) lease(ctx context.Context, id *identity, o *options, epoch uint64
 			if err := p.nextBackend(ctx, b); err != nil {
 				return l, nil, err
 			}
-		case !transient(err) || !w.wait():
+		case !transient(err) || !w.wait(err):
 			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 				err = errors.Join(contextError(ctx), err)
 			}
@@ -98,13 +99,15 @@ func newPatience(ctx context.Context, p *Pool) patience {
 // wait waits before another try and returns true, or returns false if there is
 // to be none. The grace begins with the first failure after the endpoint was last
 // known to work: one that never was there, or is long gone, is not waited for.
-func (w *patience) wait() bool {
+func (w *patience) wait(why error) bool {
 	p := w.pool
 	if w.until.IsZero() {
 		if !p.everAlive.Load() {
 			return false
 		}
-		p.downSince.CompareAndSwap(0, p.now())
+		if p.downSince.CompareAndSwap(0, p.now()) {
+			p.journal.write(slog.LevelWarn, "no answer, calls wait for it to come back", "", cause(why))
+		}
 		w.until = time.Now().Add(365 * 24 * time.Hour)
 		if grace := p.cfg.RestartGrace; grace != never {
 			w.until = p.began.Add(time.Duration(p.downSince.Load()) + grace)
@@ -132,7 +135,10 @@ func (p *Pool) alive() {
 	if !p.everAlive.Load() {
 		p.everAlive.Store(true)
 	}
-	if p.downSince.Load() != 0 {
-		p.downSince.Store(0)
+	if p.downSince.Load() == 0 {
+		return
+	}
+	if since := p.downSince.Swap(0); since != 0 {
+		p.journal.write(slog.LevelInfo, "answers again", "", slog.Duration("after", time.Duration(p.now()-since)))
 	}
 }

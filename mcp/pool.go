@@ -51,6 +51,7 @@ type Pool struct {
 	serials    atomic.Uint64
 	counts     counts
 	warned     warned
+	journal    *journal
 	everAlive  atomic.Bool  // some session has worked once
 	downSince  atomic.Int64 // since when none does, on the pool's clock; 0 if they do
 
@@ -97,7 +98,7 @@ func newPool(cfg Config) (*Pool, error) {
 	p := &Pool{
 		cfg: cfg, kind: kind, endpoint: endpoint, began: time.Now(),
 		swapped: make(chan struct{}), done: make(chan struct{}),
-		era: eraMemory{pinned: cfg.ProtocolVersion},
+		era: eraMemory{pinned: cfg.ProtocolVersion}, journal: newJournal(cfg.Logger, cfg.Name),
 	}
 	if _, err := rand.Read(p.hashKey[:]); err != nil {
 		return nil, fmt.Errorf("mcpool: %w", err)

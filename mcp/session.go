@@ -176,12 +176,16 @@ func run[R any](ctx context.Context, s *Session, r request[R]) (res R, err error
 		f := s.conn.judge(ctx, r.method, err)
 		err = f.err
 		if f.gone {
-			s.conn.id.lost(s.conn)
+			session := uint64(0)
+			if s.lease != nil {
+				session = s.lease.ID()
+			}
+			s.conn.id.lost(s.conn, session, err)
 		}
 		if f.dated {
 			s.conn.id.outdated(s.conn)
 		}
-		if f.gone || f.dated || f.final || f.mayRun || o.replay == ReplayNever || !w.wait() {
+		if f.gone || f.dated || f.final || f.mayRun || o.replay == ReplayNever || !w.wait(err) {
 			return res, err
 		}
 	}

@@ -3,6 +3,7 @@ package mcpool
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -22,7 +23,7 @@ func (r *subscriber) run() {
 			if isPermanent(err) || isRefusal(err) || errors.Is(err, ErrNotOffered) || !p.everAlive.Load() {
 				r.refuse(err) // waiting will not help
 			}
-			p.cfg.Logger.Warn("mcpool: updates of resources are not heard", "pool", p.cfg.Name, "identity", r.id.label, "cause", err)
+			p.journal.write(slog.LevelWarn, "updates of resources are not heard", "", slog.String("identity", r.id.label), cause(err))
 		}
 		if time.Duration(p.now()-began) > time.Minute {
 			pause = minListenPause

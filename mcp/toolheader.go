@@ -3,6 +3,7 @@ package mcpool
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func usable(ctx context.Context, tools []*mcp.Tool) []*mcp.Tool {
 		if err := checkHeaderMarks(t.InputSchema); err != nil {
 			if s := connOf(ctx); s != nil {
 				p := s.id.pool
-				p.cfg.Logger.Warn("mcpool: tool left out of the list", "pool", p.cfg.Name, "tool", t.Name, "err", err)
+				p.journal.write(slog.LevelWarn, "tool left out of the list", "", slog.String("tool", t.Name), cause(err))
 			}
 			continue
 		}

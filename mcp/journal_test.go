@@ -1,0 +1,199 @@
+package mcpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-mcpool/mcpool/core"
+)
+
+// logged is a handler that keeps what is logged.
+type logged struct {
+	mu    sync.Mutex
+	lines []logLine
+}
+
+type logLine struct {
+	level   slog.Level
+	message string
+	attrs   map[string]slog.Value
+}
+
+func (*logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	line := logLine{r.Level, r.Message, make(map[string]slog.Value)}
+	r.Attrs(func(a slog.Attr) bool {
+		line.attrs[a.Key] = a.Value
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+	return nil
+}
+
+func (l *logged) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *logged) WithGroup(string) slog.Handler      { return l }
+
+// byMessage are the lines of at least a level.
+func (l *logged) byMessage(level slog.Level) map[string][]logLine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string][]logLine)
+	for _, line := range l.lines {
+		if line.level >= level {
+			all[line.message] = append(all[line.message], line)
+		}
+	}
+	return all
+}
+
+func TestADeadServerLogsItsDeathAndNotEveryCall(t *testing.T) {
+	bothEras(t, func(t *testing.T, e era) {
+		s, log := newServer(t, e), new(logged)
+		p, err := Open(t.Context(), Config{
+			Name: "dead", Endpoint: s.url(), Min: 2, Max: 4, CallsPerSession: 2, Logger: slog.New(log),
+			RestartGrace: 50 * time.Millisecond, RetryMin: time.Millisecond, RetryMax: time.Millisecond,
+			CircuitMin: 20 * time.Millisecond, CircuitMax: 50 * time.Millisecond, NoListener: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(context.Background())
+		if _, err := p.Call(t.Context(), "echo", nil); err != nil {
+			t.Fatal(err)
+		}
+		s.kill()
+		var callers sync.WaitGroup
+		var failed [16]int
+		for i := range failed {
+			callers.Go(func() {
+				for failed[i] < 50 && t.Context().Err() == nil {
+					if _, err := p.Call(t.Context(), "echo", nil); err != nil {
+						failed[i]++
+					}
+				}
+			})
+		}
+		callers.Wait()
+		s.start()
+		s.poll("a call on the server that is back", func() bool {
+			_, err := p.Call(t.Context(), "echo", nil)
+			return err == nil
+		})
+
+		lines := log.byMessage(slog.LevelInfo)
+		total := 0
+		for message, of := range lines {
+			total += len(of)
+			for _, line := range of {
+				if line.attrs["pool"].String() != "dead" {
+					t.Errorf("%s: pool %v", message, line.attrs["pool"])
+				}
+				if line.level == slog.LevelWarn && line.attrs["cause"].Any() == nil {
+					t.Errorf("%s has no cause: %v", message, line.attrs)
+				}
+			}
+		}
+		if total == 0 || total > 40 {
+			t.Errorf("%d lines for a death and 800 calls that failed", total)
+		}
+		for _, m := range []string{"mcpool: no answer, calls wait for it to come back", "mcpool: answers again"} {
+			if n := len(lines[m]); n != 1 {
+				t.Errorf("%d lines %q, want one", n, m)
+			}
+		}
+		if down, up := len(lines["mcpool: cannot connect, and goes on trying"]), len(lines["mcpool: connected again"]); down > 3 || up > down {
+			t.Errorf("%d lines that it cannot connect, %d that it can again", down, up)
+		}
+		if t.Failed() {
+			for message, of := range lines {
+				t.Logf("%d × %s", len(of), message)
+			}
+		}
+	})
+}
+
+func TestAMessageThatRepeatsIsLimitedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(logged)
+		j := newJournal(slog.New(log), "p")
+		for range 100 {
+			j.write(slog.LevelWarn, "again", "")
+			j.write(slog.LevelDebug, "detail", "")
+		}
+		j.write(slog.LevelWarn, "other", "p/x")
+		time.Sleep(linesTime)
+		j.write(slog.LevelWarn, "again", "")
+		lines := log.byMessage(slog.LevelDebug)
+		again := lines["mcpool: again"]
+		if len(again) != maxLines+1 || again[maxLines].attrs["left_out"].Int64() != 90 {
+			t.Errorf("%d lines, the last with %v", len(again), again[len(again)-1].attrs)
+		}
+		if len(lines["mcpool: other"]) != 1 || lines["mcpool: other"][0].attrs["pool"].String() != "p/x" || len(lines["mcpool: detail"]) != 100 {
+			t.Error("the limit of one message is that of others")
+		}
+	})
+}
+
+func TestAnOutageHasTwoLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(logged)
+		j := newJournal(slog.New(log), "p")
+		j.opened(core.OpenEnd{Pool: "p", ID: 1})
+		for i := range 30 {
+			j.opened(core.OpenEnd{Pool: "p", Err: fmt.Errorf("refused %d", i)})
+			j.opened(core.OpenEnd{Pool: "p/other", ID: 5}) // another identity gets through
+			time.Sleep(time.Second)
+		}
+		j.opened(core.OpenEnd{Pool: "p", ID: 2})
+		time.Sleep(time.Second)
+		j.opened(core.OpenEnd{Pool: "p", Err: errors.New("late"), Duration: 2 * time.Second}) // it began before
+		j.opened(core.OpenEnd{Pool: "p", ID: 3})
+		lines := log.byMessage(slog.LevelInfo)
+		down, up := lines["mcpool: cannot connect, and goes on trying"], lines["mcpool: connected again"]
+		if len(down) != 1 || down[0].attrs["cause"].String() != "refused 0" {
+			t.Errorf("down: %v", down)
+		}
+		if len(up) != 1 || up[0].attrs["session"].Uint64() != 2 || up[0].attrs["failures"].Int64() != 30 || up[0].attrs["after"].Duration() != 30*time.Second {
+			t.Errorf("up: %v", up)
+		}
+		if len(lines) != 2 {
+			t.Errorf("lines %v", lines)
+		}
+		time.Sleep(time.Second)
+		j.opened(core.OpenEnd{Pool: "p", Err: errors.New("again"), Duration: time.Millisecond})
+		if down := log.byMessage(slog.LevelWarn)["mcpool: cannot connect, and goes on trying"]; len(down) != 2 {
+			t.Errorf("the next outage: %v", down)
+		}
+	})
+}
+
+func TestSessionsThatEndByThemselvesAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	log := new(logged)
+	j := newJournal(slog.New(log), "p")
+	for _, r := range core.CloseReasons() {
+		j.closed(core.CloseEnd{Pool: "p", ID: uint64(r), Reason: r, Cause: errors.New("why")})
+	}
+	for _, line := range log.byMessage(slog.LevelDebug)["mcpool: session closed"] {
+		want := slog.LevelDebug
+		switch line.attrs["reason"].String() {
+		case "probe_failed", "reset_failed", "broken", "revoked":
+			want = slog.LevelWarn
+		}
+		if line.level != want || line.attrs["session"].Uint64() == 0 || line.attrs["cause"].String() != "why" {
+			t.Errorf("%v at %v", line.attrs, line.level)
+		}
+	}
+	if n := len(log.byMessage(slog.LevelWarn)["mcpool: session closed"]); n != 4 {
+		t.Errorf("%d warnings", n)
+	}
+}
