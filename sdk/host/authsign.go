@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -65,23 +66,40 @@ type signMux struct {
 	conn   *grpc.ClientConn
 	ctx    context.Context
 	cancel context.CancelFunc
-	out    chan *authv1.SignRequest
+	out    chan outgoing
 	notes  chan *authv1.SignRequest // observations; full, they are dropped
 	pumps  sync.WaitGroup
 
+	sending sync.Mutex                                                        // held while a message is sent
+	stream  grpc.BidiStreamingClient[authv1.SignRequest, authv1.SignResponse] // guarded by sending; nil until it is open
+	sent    uint64                                                            // guarded by sending; bytes
+	taken   atomic.Uint64                                                     // of sent, what certainly left this process
+
 	mu      sync.Mutex
-	started bool                                 // guarded by mu
-	last    uint64                               // guarded by mu
-	pending map[uint64]chan *authv1.SignResponse // guarded by mu; one place each
-	broken  error                                // guarded by mu; why there is no stream
-	ended   chan struct{}                        // closed with broken
+	started bool                   // guarded by mu
+	last    uint64                 // guarded by mu
+	pending map[uint64]*signWaiter // guarded by mu
+	broken  error                  // guarded by mu; why there is no stream
+	ended   chan struct{}          // closed with broken
+}
+
+// outgoing is a message, with who waits for its answer; nil where nobody does.
+type outgoing struct {
+	req *authv1.SignRequest
+	w   *signWaiter
+}
+
+// signWaiter waits for the answer to a call.
+type signWaiter struct {
+	answer chan *authv1.SignResponse // one place
+	upTo   atomic.Uint64             // signMux.sent when its call was sent
 }
 
 func newSignMux(conn *grpc.ClientConn) *signMux {
 	m := &signMux{
-		conn: conn, out: make(chan *authv1.SignRequest), ended: make(chan struct{}),
+		conn: conn, out: make(chan outgoing), ended: make(chan struct{}),
 		notes:   make(chan *authv1.SignRequest, maxNotes),
-		pending: make(map[uint64]chan *authv1.SignResponse),
+		pending: make(map[uint64]*signWaiter),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
@@ -89,7 +107,7 @@ func newSignMux(conn *grpc.ClientConn) *signMux {
 
 // sign makes one call. It never waits longer than ctx, whatever the plugin does.
 func (m *signMux) sign(ctx context.Context, call *authv1.SignCall) (*authv1.Signature, error) {
-	answer := make(chan *authv1.SignResponse, 1)
+	w := &signWaiter{answer: make(chan *authv1.SignResponse, 1)}
 	m.mu.Lock()
 	if m.broken != nil {
 		m.mu.Unlock()
@@ -98,18 +116,20 @@ func (m *signMux) sign(ctx context.Context, call *authv1.SignCall) (*authv1.Sign
 	m.startLocked()
 	m.last++
 	id := m.last
-	m.pending[id] = answer
+	m.pending[id] = w
 	m.mu.Unlock()
 	defer m.drop(id)
-	select {
-	case m.out <- &authv1.SignRequest{Id: id, Message: &authv1.SignRequest_Call{Call: call}}:
-	case <-m.ended:
-		return nil, m.why()
-	case <-ctx.Done():
-		return nil, &Error{Message: "the plugin did not take the request in time", Causes: []error{ctx.Err()}}
+	if req := (&authv1.SignRequest{Id: id, Message: &authv1.SignRequest_Call{Call: call}}); !m.sendNow(req, w) {
+		select {
+		case m.out <- outgoing{req, w}:
+		case <-m.ended:
+			return nil, m.why()
+		case <-ctx.Done():
+			return nil, &Error{Message: "the plugin did not take the request in time", Causes: []error{ctx.Err()}}
+		}
 	}
 	select {
-	case a := <-answer:
+	case a := <-w.answer:
 		if f := a.GetFailure(); f != nil {
 			return nil, wire.FromFailure(f)
 		}
@@ -118,10 +138,40 @@ func (m *signMux) sign(ctx context.Context, call *authv1.SignCall) (*authv1.Sign
 		return nil, m.why()
 	case <-ctx.Done():
 		select {
-		case m.out <- &authv1.SignRequest{Id: id, Message: &authv1.SignRequest_Cancel{Cancel: &authv1.Cancel{}}}:
+		case m.out <- outgoing{req: &authv1.SignRequest{Id: id, Message: &authv1.SignRequest_Cancel{Cancel: &authv1.Cancel{}}}}:
 		default: // the plugin knows the deadline too
 		}
 		return nil, &Error{Message: "the plugin did not answer in time", Ran: true, Causes: []error{ctx.Err()}}
+	}
+}
+
+// unsent is how much may be under way for a send that surely does not wait. gRPC takes
+// a message at once while less than 64 KiB of the stream wait to be written, and what
+// was answered is written, with all that was sent before it.
+const unsent = 32 << 10
+
+// sendNow sends in the caller's goroutine, which saves a switch to another one, if that
+// cannot make it wait. It reports whether it did; else the message goes through out.
+func (m *signMux) sendNow(req *authv1.SignRequest, w *signWaiter) bool {
+	if !m.sending.TryLock() {
+		return false
+	}
+	defer m.sending.Unlock()
+	if m.stream == nil || m.sent-m.taken.Load() > unsent {
+		return false
+	}
+	m.countLocked(outgoing{req, w})
+	_ = m.stream.Send(req) // receive learns why
+	return true
+}
+
+// countLocked adds a message to what was sent.
+//
+// REQUIRES: m.sending.
+func (m *signMux) countLocked(next outgoing) {
+	m.sent += uint64(proto.Size(next.req)) + streamRoom
+	if next.w != nil {
+		next.w.upTo.Store(m.sent)
 	}
 }
 
@@ -171,16 +221,23 @@ func (m *signMux) open() {
 		m.fail(err)
 		return
 	}
+	m.sending.Lock()
+	m.stream = stream
+	m.sending.Unlock()
 	m.pumps.Go(func() { m.receive(stream) })
 	for {
-		var req *authv1.SignRequest
+		var next outgoing
 		select {
-		case req = <-m.out:
-		case req = <-m.notes:
+		case next = <-m.out:
+		case next.req = <-m.notes:
 		case <-m.ended:
 			return
 		}
-		if stream.Send(req) != nil {
+		m.sending.Lock()
+		m.countLocked(next)
+		err := stream.Send(next.req)
+		m.sending.Unlock()
+		if err != nil {
 			return // receive learns why
 		}
 	}
@@ -194,11 +251,12 @@ func (m *signMux) receive(stream grpc.BidiStreamingClient[authv1.SignRequest, au
 			return
 		}
 		m.mu.Lock()
-		answer := m.pending[a.GetId()]
+		w := m.pending[a.GetId()]
 		delete(m.pending, a.GetId())
 		m.mu.Unlock()
-		if answer != nil {
-			answer <- a
+		if w != nil {
+			m.taken.Store(max(m.taken.Load(), w.upTo.Load())) // only here
+			w.answer <- a
 		}
 	}
 }

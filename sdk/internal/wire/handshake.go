@@ -53,3 +53,8 @@ const (
 	CapSubject = "subject"
 	CapObserve = "observe"
 )
+
+// Window is the flow-control window of a connection and of each of its streams. It is
+// fixed: the two ends share a machine, and what gRPC does to find out the best one, a
+// ping after nearly every message, wakes both processes once more for each call.
+const Window = 1 << 20
