@@ -129,7 +129,7 @@ type connContext struct {
 	conn *conn
 }
 
-func (c connContext) Value(key any) any {
+func (c *connContext) Value(key any) any {
 	if key == (connKey{}) {
 		return c.conn
 	}

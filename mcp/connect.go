@@ -47,13 +47,21 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 	if on == nil && a&canHear != 0 {
 		s.hears = newHearing(nil)
 	}
-	ctx = connContext{ctx, s}
-	version, err := p.era.begin(ctx)
+	opening := &connContext{ctx, s}
+	ctx = opening
+	if s.hears != nil {
+		s.hears.opening.Store(opening)
+		defer s.hears.opening.Store(nil)
+	}
+	// One that is there to hear waits for a stream as well, which is nothing that
+	// sessions without one should wait for.
+	forOthers := s.hears == nil
+	version, err := p.era.begin(ctx, forOthers)
 	if err != nil {
 		return nil, err
 	}
 	certain := ""
-	if version == "" {
+	if version == "" && forOthers {
 		defer func() { p.era.settle(certain) }()
 	}
 	transport, err := p.transport(ctx, s, on != nil || a != 0)

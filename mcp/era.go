@@ -29,8 +29,9 @@ type eraMemory struct {
 }
 
 // begin returns the version to connect with, empty if it has to be negotiated. In
-// that case the caller must call settle, with what came of it.
-func (e *eraMemory) begin(ctx context.Context) (version string, err error) {
+// that case the caller must call settle, with what came of it, unless it is not for
+// others to wait for: then it finds out for itself.
+func (e *eraMemory) begin(ctx context.Context, forOthers bool) (version string, err error) {
 	if e.pinned != "" {
 		return e.pinned, nil
 	}
@@ -42,7 +43,9 @@ func (e *eraMemory) begin(ctx context.Context) (version string, err error) {
 		}
 		asking := e.asking
 		if asking == nil {
-			e.asking = make(chan struct{})
+			if forOthers {
+				e.asking = make(chan struct{})
+			}
 			e.mu.Unlock()
 			return "", nil
 		}

@@ -21,6 +21,7 @@ type hearing struct {
 	ended   chan struct{} // closed when a stream of the session has ended
 	once    sync.Once
 
+	opening  atomic.Pointer[connContext]          // that of Connect, as long as it runs
 	standing atomic.Int32                         // standing streams opened so far
 	update   atomic.Pointer[func(ResourceUpdate)] // nil if resources are of no interest
 
@@ -55,6 +56,19 @@ func (h *hearing) gotStream(req *http.Request) {
 	if h.standing.Add(1) > 1 && req.Header.Get("Last-Event-ID") == "" {
 		h.missed()
 	}
+}
+
+// openingOf returns the context of the Connect that a request for a stream is part
+// of, or nil. The SDK has Connect wait until the stream begins, whatever becomes of
+// Connect's own context, and there is no session yet that could be closed.
+func openingOf(req *http.Request) *connContext {
+	if req.Method != http.MethodGet && listenOf(req) == nil {
+		return nil
+	}
+	if s := connOf(req.Context()); s != nil && s.hears != nil {
+		return s.hears.opening.Load()
+	}
+	return nil
 }
 
 // listening is one stream from 2026-07-28 on.

@@ -62,6 +62,11 @@ func newChain(id *identity) (*chain, error) {
 // the SDK would end the session over some of them; a GET gets its response as it
 // is, because there it is the other way round.
 func (t *chain) RoundTrip(req *http.Request) (*http.Response, error) {
+	if opening := openingOf(req); opening != nil {
+		ctx, cancel := context.WithCancelCause(req.Context())
+		defer context.AfterFunc(opening, func() { cancel(context.Cause(opening)) })()
+		req = req.WithContext(ctx)
+	}
 	resp, err := t.roundTrip(req)
 	if l := listenOf(req); l != nil {
 		return l.answeredBy(resp, err)
