@@ -30,6 +30,8 @@ type entry struct {
 	opened opened
 	err    error
 
+	ending chan struct{} // closed when the instance begins to close
+
 	calls   int           // guarded by instances.mu
 	closing bool          // guarded by instances.mu
 	idle    chan struct{} // guarded by instances.mu; closed at the last end after closing
@@ -59,7 +61,7 @@ func (s *instances) open(
 			return opened{}, fmt.Errorf("waiting for instance %q to open: %w", name, context.Cause(ctx))
 		}
 	}
-	e = &entry{kind: kindName, digest: digest, ready: make(chan struct{}), err: errors.New("the factory did not return")}
+	e = &entry{kind: kindName, digest: digest, ready: make(chan struct{}), ending: make(chan struct{}), err: errors.New("the factory did not return")}
 	s.byName[name] = e
 	s.mu.Unlock()
 
@@ -81,6 +83,13 @@ func (s *instances) open(
 
 // begin finds an instance for one call and keeps it open until end is called.
 func (s *instances) begin(name, kindName string) (value any, end func(), err error) {
+	value, _, end, err = s.beginLong(name, kindName)
+	return value, end, err
+}
+
+// beginLong is begin for a call that lasts as long as it likes: it has to end soon
+// after the channel is closed, because the instance's close waits for it.
+func (s *instances) beginLong(name, kindName string) (value any, ending <-chan struct{}, end func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.byName[name]
@@ -92,10 +101,10 @@ func (s *instances) begin(name, kindName string) (value any, end func(), err err
 		}
 	}
 	if !ok || e.closing || e.kind != kindName {
-		return nil, nil, fmt.Errorf("%w %q of the kind %s", wire.ErrNoInstance, name, kindName)
+		return nil, nil, nil, fmt.Errorf("%w %q of the kind %s", wire.ErrNoInstance, name, kindName)
 	}
 	e.calls++
-	return e.opened.value, func() { s.end(e) }, nil
+	return e.opened.value, e.ending, func() { s.end(e) }, nil
 }
 
 func (s *instances) end(e *entry) {
@@ -118,6 +127,7 @@ func (s *instances) close(ctx context.Context, name string) error {
 	}
 	delete(s.byName, name)
 	e.closing = true
+	close(e.ending)
 	var idle chan struct{}
 	if e.calls > 0 {
 		idle = make(chan struct{})

@@ -27,10 +27,7 @@ func serve(d wire.Description, kinds []kind) int {
 	set := newInstances()
 	line := watchLifeline(set)
 	b := &base{description: d, kinds: kinds, set: set, shutdown: line.expect}
-	limit := wire.DefaultMaxMessage
-	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxMessage)); err == nil && n > 0 {
-		limit = n
-	}
+	limit := messageLimit()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
@@ -46,6 +43,14 @@ func serve(d wire.Description, kinds []kind) int {
 	})
 	line.end()
 	return 0
+}
+
+// messageLimit bounds a message of the wire.
+func messageLimit() int {
+	if n, err := strconv.Atoi(os.Getenv(wire.EnvMaxMessage)); err == nil && n > 0 {
+		return n
+	}
+	return wire.DefaultMaxMessage
 }
 
 // server registers everything with go-plugin.

@@ -48,6 +48,10 @@ func play(name string) bool {
 		}
 		os.WriteFile(mark, nil, 0o600)
 		sdk.Main(sdk.Info{Name: "crashes"}, sdk.Auth(newGood))
+	case "carrier":
+		sdk.Main(sdk.Info{Name: "carrier", Version: "1.0.0"}, sdk.Transport(newCarrier, sdk.DialsWithSubject()))
+	case "carrier2":
+		sdk.Main(sdk.Info{Name: "carrier", Version: "2.0.0"}, sdk.Transport(newCarrier))
 	case "nosubject":
 		sdk.Main(sdk.Info{Name: "nosubject"}, sdk.Auth(newGood))
 	case "next":

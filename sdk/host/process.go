@@ -191,7 +191,8 @@ func (p *process) meet(ctx context.Context) error {
 
 // spoken lists the majors of a kind that this host speaks.
 func spoken(kind string) []uint32 {
-	if kind == wire.KindAuth {
+	switch kind {
+	case wire.KindAuth, wire.KindTransport:
 		return []uint32{1}
 	}
 	return nil

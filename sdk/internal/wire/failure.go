@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
+	"github.com/go-mcpool/mcpool/sdk/metrics"
+	"github.com/go-mcpool/mcpool/sdk/probe"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // Error is a failure that crossed the wire.
@@ -92,13 +96,13 @@ func Failure(err error) *basev1.Failure {
 		}
 		switch e := err.(type) { //nolint:errorlint // each unwraps
 		case *auth.ConfigError:
-			problem := e.Problem
-			if e.Err != nil {
-				problem += ": " + e.Err.Error()
-			}
-			f.Causes = append(f.Causes, &basev1.Cause{
-				Code: basev1.Code_CODE_CONFIG, Field: Clean(e.Field, 256), Problem: Clean(problem, maxMessage),
-			})
+			f.Causes = append(f.Causes, configCause(e.Field, e.Problem, e.Err))
+		case *transport.ConfigError:
+			f.Causes = append(f.Causes, configCause(e.Field, e.Problem, e.Err))
+		case *probe.ConfigError:
+			f.Causes = append(f.Causes, configCause(e.Field, e.Problem, e.Err))
+		case *metrics.ConfigError:
+			f.Causes = append(f.Causes, configCause(e.Field, e.Problem, nil))
 		case *auth.ThrottledError:
 			c := &basev1.Cause{Code: basev1.Code_CODE_THROTTLED}
 			if e.RetryAfter > 0 {
@@ -118,6 +122,24 @@ func Failure(err error) *basev1.Failure {
 		}
 	}
 	return f
+}
+
+// configCause tells of a faulty field, in whichever kind's words it came.
+func configCause(field, problem string, err error) *basev1.Cause {
+	if err != nil {
+		problem += ": " + err.Error()
+	}
+	return &basev1.Cause{Code: basev1.Code_CODE_CONFIG, Field: Clean(field, 256), Problem: Clean(problem, maxMessage)}
+}
+
+// SayConfigAs gives the faulty fields among e's causes the type that callers of a kind
+// look for; the type of package auth is found as well.
+func SayConfigAs(e *Error, of func(field, problem string) error) {
+	for _, cause := range slices.Clone(e.Causes) {
+		if c, ok := cause.(*auth.ConfigError); ok { //nolint:errorlint // as FromFailure made it
+			e.Causes = append(e.Causes, of(c.Field, c.Problem))
+		}
+	}
 }
 
 // downstream reports whether something that the plugin talks to failed: an error may

@@ -43,10 +43,15 @@ const TraceparentKey = "traceparent"
 // CloseGrace is what a plugin whose host is gone may spend on closing its instances.
 const CloseGrace = 2 * time.Second
 
-// KindAuth is the kind of plugins that hand out credentials.
-const KindAuth = "auth"
+// The kinds of plugins.
+const (
+	KindAuth      = "auth"      // hands out credentials
+	KindTransport = "transport" // carries messages
+	KindProbe     = "probe"     // tells whether resources are still good
+	KindMetrics   = "metrics"   // takes numbers to where they go
+)
 
-// Capabilities of the kind auth.
+// Capabilities of the kind auth; the kind transport has CapSubject too.
 const (
 	CapSign    = "sign"
 	CapLogin   = "login"
