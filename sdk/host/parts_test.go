@@ -52,6 +52,8 @@ func play(name string) bool {
 		sdk.Main(sdk.Info{Name: "carrier", Version: "1.0.0"}, sdk.Transport(newCarrier, sdk.DialsWithSubject()))
 	case "carrier2":
 		sdk.Main(sdk.Info{Name: "carrier", Version: "2.0.0"}, sdk.Transport(newCarrier))
+	case "looker":
+		sdk.Main(sdk.Info{Name: "looker"}, sdk.Probe(newLooker), sdk.Metrics(newDrain))
 	case "nosubject":
 		sdk.Main(sdk.Info{Name: "nosubject"}, sdk.Auth(newGood))
 	case "next":

@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"strings"
+
+	probev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/probe/v1"
+	"github.com/go-mcpool/mcpool/sdk/probe"
+)
+
+// TargetTo makes the message.
+func TargetTo(d probe.Description) *probev1.Target {
+	return &probev1.Target{Kind: d.Kind, Pool: d.Pool, Id: d.ID, Methods: d.Methods, Attrs: d.Attrs}
+}
+
+// TargetFrom is the way back.
+func TargetFrom(m *probev1.Target) probe.Description {
+	return probe.Description{
+		Kind: m.GetKind(), Pool: m.GetPool(), ID: m.GetId(), Methods: m.GetMethods(), Attrs: m.GetAttrs(),
+	}
+}
+
+// VerdictTo makes the message.
+func VerdictTo(v probe.Verdict) *probev1.Verdict {
+	m := &probev1.Verdict{Reason: oneLine(v.Reason)}
+	switch v.Status {
+	case probe.Healthy:
+		m.Status = probev1.Status_STATUS_HEALTHY
+	case probe.Degraded:
+		m.Status = probev1.Status_STATUS_DEGRADED
+	case probe.Unhealthy:
+		m.Status = probev1.Status_STATUS_UNHEALTHY
+	default:
+	}
+	return m
+}
+
+// VerdictFrom is the way back. What is not known says nothing.
+func VerdictFrom(m *probev1.Verdict) probe.Verdict {
+	v := probe.Verdict{Reason: oneLine(m.GetReason())}
+	switch m.GetStatus() {
+	case probev1.Status_STATUS_HEALTHY:
+		v.Status = probe.Healthy
+	case probev1.Status_STATUS_DEGRADED:
+		v.Status = probe.Degraded
+	case probev1.Status_STATUS_UNHEALTHY:
+		v.Status = probe.Unhealthy
+	default:
+	}
+	return v
+}
+
+func oneLine(s string) string { return strings.ReplaceAll(Clean(s, 1<<10), "\n", " ") }
