@@ -19,9 +19,9 @@ import (
 // Providers are printed when they are made and when they are closed, to see that they
 // show no secret. Goroutines are counted by the calls that started them, so that other
 // tests may run at the same time.
-func Auth[C any, P auth.Provider](t *testing.T, make func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C]) {
+func Auth[C any, P auth.Provider](t *testing.T, open func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C]) {
 	t.Helper()
-	for _, c := range authInProcess(make, opts) {
+	for _, c := range authInProcess(open, opts) {
 		t.Run(c.name, func(t *testing.T) { c.run(t) })
 	}
 }
@@ -34,12 +34,12 @@ type check struct {
 
 // authInProcess lists the checks of Auth.
 func authInProcess[C any, P auth.Provider](
-	make func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C],
+	open func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C],
 ) []check {
 	opts = opts.withDefaults()
 	s := &authSuite[C]{opts: opts, headers: opts.Headers, secrets: newSecrets(opts.Secrets)}
 	s.open = func(ctx context.Context, cfg C) (auth.Provider, error) {
-		p, err := make(ctx, cfg)
+		p, err := open(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -153,13 +153,13 @@ func (u *subject) Sign(ctx context.Context, req auth.Request, hr auth.HTTPReques
 	sig, err := u.signer.Sign(ctx, lent, hr)
 	u.unchanged("Sign", req, lent)
 	if !reflect.DeepEqual(sent, hr.Header) {
-		u.r.fault("Sign changed the header of the request, which is lent")
+		u.r.faultf("Sign changed the header of the request, which is lent")
 	}
 	u.checkError(ctx, "Sign", err)
 	if err == nil {
 		u.checkHeader("Sign", sig.Header)
 		if strings.ContainsAny(sig.RawQuery, " #\r\n\t") {
-			u.r.fault("Sign returned a query that is not escaped")
+			u.r.faultf("Sign returned a query that is not escaped")
 		}
 	}
 	return sig, err
@@ -173,9 +173,9 @@ func (u *subject) Challenge(ctx context.Context, req auth.Request, ch auth.Chall
 	u.checkError(ctx, "Challenge", err)
 	switch {
 	case outcome < auth.GiveUp || outcome > auth.NeedsLogin:
-		u.r.fault("Challenge returned %v, which is no outcome", outcome)
+		u.r.faultf("Challenge returned %v, which is no outcome", outcome)
 	case err != nil && outcome == auth.Retry:
-		u.r.fault("Challenge returned Retry with an error (%v): with an error the outcome is GiveUp or NeedsLogin", err)
+		u.r.faultf("Challenge returned Retry with an error (%v): with an error the outcome is GiveUp or NeedsLogin", err)
 	}
 	return outcome, err
 }
@@ -218,7 +218,7 @@ func (u *subject) send(ctx context.Context, req auth.Request) (auth.HTTPRequest,
 // unchanged reports a request that the provider wrote to.
 func (u *subject) unchanged(method string, before, after auth.Request) {
 	if !reflect.DeepEqual(before.Identity.Attrs, after.Identity.Attrs) || !reflect.DeepEqual(before.Scopes, after.Scopes) {
-		u.r.fault("%s changed the request, which is read-only", method)
+		u.r.faultf("%s changed the request, which is read-only", method)
 	}
 }
 
@@ -226,18 +226,18 @@ func (u *subject) unchanged(method string, before, after auth.Request) {
 func (u *subject) checkError(ctx context.Context, method string, err error) {
 	u.r.inspectError(method, err)
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		u.r.fault("%s returned context.Canceled, and its context has not ended", method)
+		u.r.faultf("%s returned context.Canceled, and its context has not ended", method)
 	}
 }
 
 // checkHeader reports headers that a host would refuse, and remembers the values.
 func (u *subject) checkHeader(method string, h http.Header) {
 	if err := auth.CheckHeader(h); err != nil {
-		u.r.fault("%s returned headers that no plugin may set: %v", method, err)
+		u.r.faultf("%s returned headers that no plugin may set: %v", method, err)
 	}
 	for name, values := range h {
 		if !declared(u.headers, name) {
-			u.r.fault("%s set the header %s, and only %q are declared", method, textproto.CanonicalMIMEHeaderKey(name), u.headers)
+			u.r.faultf("%s set the header %s, and only %q are declared", method, textproto.CanonicalMIMEHeaderKey(name), u.headers)
 		}
 		for _, v := range values {
 			u.r.secrets.hide(v)

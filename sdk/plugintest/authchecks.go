@@ -21,11 +21,11 @@ func (s *authSuite[C]) credentials(r *report) {
 				c, err := u.Credentials(context.Background(), req)
 				switch now := time.Now(); {
 				case err != nil:
-					r.fault("Credentials of %v: %v", req, err)
+					r.faultf("Credentials of %v: %v", req, err)
 				case c.Expired(now):
-					r.fault("Credentials of %v had expired when they came: %v", req, c)
+					r.faultf("Credentials of %v had expired when they came: %v", req, c)
 				case len(c.Header) == 0 && !u.signs:
-					r.fault("Credentials of %v hold no header, and there is no Signer", req)
+					r.faultf("Credentials of %v hold no header, and there is no Signer", req)
 				case c.Generation != "":
 					r.inspect("the generation of Credentials", c.Generation)
 				}
@@ -43,7 +43,7 @@ func (s *authSuite[C]) sign(r *report) {
 	for _, req := range s.requests() {
 		r.within("Sign", func() {
 			if _, _, err := u.send(context.Background(), req); err != nil {
-				r.fault("Sign for %v: %v", req, err)
+				r.faultf("Sign for %v: %v", req, err)
 			}
 		})
 	}
@@ -56,18 +56,18 @@ func (s *authSuite[C]) challenge(r *report) {
 		ctx := context.Background()
 		sent, generation, err := u.send(ctx, s.opts.Request)
 		if err != nil {
-			r.fault("Credentials of %v: %v", s.opts.Request, err)
+			r.faultf("Credentials of %v: %v", s.opts.Request, err)
 			return
 		}
 		ch := s.opts.Challenge(sent, generation)
 		header := ch.Header.Clone()
 		if outcome, err := u.Challenge(ctx, s.opts.Request, ch); err == nil && outcome == auth.Retry {
 			if _, _, err := u.send(ctx, s.opts.Request); err != nil {
-				r.fault("after Challenge returned Retry, Credentials failed: %v", err)
+				r.faultf("after Challenge returned Retry, Credentials failed: %v", err)
 			}
 		}
 		if !equalHeader(header, ch.Header) {
-			r.fault("Challenge changed the header of the answer, which is read-only")
+			r.faultf("Challenge changed the header of the answer, which is read-only")
 		}
 		// What else comes back is no reason to break down.
 		for _, strange := range []func(*auth.Challenge){
@@ -82,7 +82,7 @@ func (s *authSuite[C]) challenge(r *report) {
 			c := s.opts.Challenge(sent, generation)
 			strange(&c)
 			if outcome, err := u.Challenge(ctx, s.opts.Request, c); errors.Is(err, context.DeadlineExceeded) {
-				r.fault("Challenge returned %v and %v", outcome, err)
+				r.faultf("Challenge returned %v and %v", outcome, err)
 			}
 		}
 	})
@@ -109,10 +109,10 @@ func (s *authSuite[C]) observe(r *report) {
 	r.within("Observe", func() {
 		first := slices.Clone(u.observer.ObservedHeaders())
 		if again := u.observer.ObservedHeaders(); !slices.Equal(first, again) {
-			r.fault("ObservedHeaders returned %q, then %q", first, again)
+			r.faultf("ObservedHeaders returned %q, then %q", first, again)
 		}
 		if len(first) == 0 {
-			r.fault("ObservedHeaders returned no header: it would observe nothing")
+			r.faultf("ObservedHeaders returned no header: it would observe nothing")
 		}
 		for _, value := range []string{"v", "", strings.Repeat("x", 4<<10), "\xff"} {
 			h := http.Header{}
@@ -134,18 +134,18 @@ func (s *authSuite[C]) failures(r *report) {
 		switch {
 		case f.Field != "" && err == nil:
 			_ = u.Close(context.Background())
-			r.fault("%s: the factory succeeded, and should have refused the field %s", f.Name, f.Field)
+			r.faultf("%s: the factory succeeded, and should have refused the field %s", f.Name, f.Field)
 		case f.Field != "":
 			if !slices.Contains(fields(err), f.Field) {
-				r.fault("%s: the error holds no *auth.ConfigError of the field %s: %v", f.Name, f.Field, err)
+				r.faultf("%s: the error holds no *auth.ConfigError of the field %s: %v", f.Name, f.Field, err)
 			}
 		case err != nil:
-			r.fault("%s: the factory: %v", f.Name, err)
+			r.faultf("%s: the factory: %v", f.Name, err)
 		default:
 			r.within("Credentials", func() {
 				_, _, err := u.send(context.Background(), s.opts.Request)
 				if err == nil || f.Is != nil && !errors.Is(err, f.Is) {
-					r.fault("%s: got the error %v, want %v", f.Name, err, f.Is)
+					r.faultf("%s: got the error %v, want %v", f.Name, err, f.Is)
 				}
 			})
 			_ = u.Close(context.Background())
@@ -185,12 +185,12 @@ func (s *authSuite[C]) ending(r *report, want error, in func(time.Duration) (con
 				_, _, err := u.send(ctx, s.opts.Request)
 				switch {
 				case err == nil && stalled:
-					r.fault("Stalled: Credentials succeeded, and should have to wait")
+					r.faultf("Stalled: Credentials succeeded, and should have to wait")
 				case err == nil || errors.Is(err, want): // the plugin's clock may be a little ahead
 				case ctx.Err() == nil:
-					r.fault("Credentials failed before its context ended: %v", err)
+					r.faultf("Credentials failed before its context ended: %v", err)
 				default:
-					r.fault("Credentials %s returned another error: %v", ended(want), err)
+					r.faultf("Credentials %s returned another error: %v", ended(want), err)
 				}
 			})
 			cancel()
@@ -224,13 +224,13 @@ func (s *authSuite[C]) alone(r *report) {
 	two := r.start("Credentials", func() {
 		_, _, err := u.send(second, s.opts.Request)
 		if second.Err() == nil {
-			r.fault("when one caller's context ended, another caller's Credentials returned: %v", err)
+			r.faultf("when one caller's context ended, another caller's Credentials returned: %v", err)
 		}
 	})
-	time.Sleep(moments[2]) // lets both get under way, and proves nothing
+	time.Sleep(s.opts.lull) // lets both get under way, and proves nothing
 	endFirst()
 	r.wait("Credentials whose context was cancelled", one)
-	time.Sleep(moments[2]) // the same
+	time.Sleep(s.opts.lull)
 	endSecond()
 	r.wait("Credentials whose context was cancelled", two)
 }
@@ -262,11 +262,11 @@ func (s *authSuite[C]) everything(r *report, u *subject, req auth.Request) {
 	ctx := context.Background()
 	sent, generation, err := u.send(ctx, req)
 	if err != nil {
-		r.fault("Credentials of %v among others: %v", req, err)
+		r.faultf("Credentials of %v among others: %v", req, err)
 		return
 	}
 	if _, err := u.Challenge(ctx, req, s.opts.Challenge(sent, generation)); err != nil && !errors.Is(err, auth.ErrInteractionRequired) {
-		r.fault("Challenge for %v among others: %v", req, err)
+		r.faultf("Challenge for %v among others: %v", req, err)
 	}
 	if u.observes {
 		h := http.Header{}
@@ -281,7 +281,7 @@ func (s *authSuite[C]) everything(r *report, u *subject, req auth.Request) {
 func (s *authSuite[C]) closing(r *report) {
 	unused := s.use(r, s.opts.Config)
 	if err := unused.Close(context.Background()); err != nil {
-		r.fault("Close of an unused provider: %v", err)
+		r.faultf("Close of an unused provider: %v", err)
 	}
 	if r.Failed() {
 		return
@@ -289,7 +289,7 @@ func (s *authSuite[C]) closing(r *report) {
 	used := s.use(r, s.opts.Config)
 	r.within("Credentials", func() { _, _, _ = used.send(context.Background(), s.opts.Request) })
 	if err := used.Close(context.Background()); err != nil {
-		r.fault("Close: %v", err)
+		r.faultf("Close: %v", err)
 	}
 	_ = used.Close(context.Background()) // a host never does; a program might
 	r.within("Credentials after Close", func() {

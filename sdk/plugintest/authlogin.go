@@ -20,7 +20,7 @@ func (s *authSuite[C]) login(r *report) {
 	}
 	r.within("Login without a person", func() {
 		if err := u.Login(context.Background(), s.opts.Request, noDialog{}); err == nil && s.opts.Login != nil {
-			r.fault("Login succeeded, although nobody could be asked")
+			r.faultf("Login succeeded, although nobody could be asked")
 		}
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -30,9 +30,9 @@ func (s *authSuite[C]) login(r *report) {
 		err := u.Login(ctx, s.opts.Request, d)
 		switch {
 		case d.asked() && !errors.Is(err, context.Canceled):
-			r.fault("Login whose context was cancelled returned another error: %v", err)
+			r.faultf("Login whose context was cancelled returned another error: %v", err)
 		case !d.asked() && s.opts.Login != nil:
-			r.fault("Login asked nobody: %v", err)
+			r.faultf("Login asked nobody: %v", err)
 		}
 	})
 }
@@ -61,12 +61,6 @@ type absent struct {
 	shown bool // guarded by mu
 }
 
-func (d *absent) asked() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.shown
-}
-
 func (d *absent) RedirectURL(context.Context) (string, error) {
 	return "http://127.0.0.1:9/callback", nil
 }
@@ -82,4 +76,10 @@ func (d *absent) Show(context.Context, auth.Prompt) error {
 func (d *absent) Callback(ctx context.Context, _ string) (auth.Secret, error) {
 	<-ctx.Done()
 	return auth.Secret{}, ctx.Err()
+}
+
+func (d *absent) asked() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.shown
 }

@@ -46,7 +46,7 @@ func Build(t testing.TB, pkg string) string {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput() //nolint:gosec // the test says what
 	if err != nil {
 		t.Fatalf("plugintest: building %s: %v\n%s", pkg, err, out)
 	}
@@ -108,11 +108,11 @@ func (b *binarySuite) launch(r *report, adjust ...func(*host.Plugin)) *host.Runn
 		left := remainders(run.Stats().PID)
 		r.within("closing the plugin", func() {
 			if err := run.Close(context.Background()); err != nil {
-				r.fault("closing the plugin: %v", err)
+				r.faultf("closing the plugin: %v", err)
 			}
 		})
 		if !r.poll(func() bool { return left() == "" }) {
-			r.fault("after the plugin was closed, %s is left", left())
+			r.faultf("after the plugin was closed, %s is left", left())
 		}
 	})
 	return run
@@ -129,7 +129,7 @@ func (b *binarySuite) through(run *host.Running) *authSuite[host.Instance] {
 	return &s
 }
 
-var instances atomic.Int64 // tells the names of instances apart
+var instances atomic.Int64 //nolint:gochecknoglobals // tells the names of instances apart
 
 func kindOf(d host.Description) host.KindDescription {
 	for _, k := range d.Kinds {
@@ -169,7 +169,7 @@ func (b *binarySuite) described(r *report) host.Description {
 		r.Fatalf("--describe printed no description: %v\n%s", err, out)
 	}
 	if again, _, _ := b.run(r, "--describe"); again != out {
-		r.fault("--describe printed something else the second time:\n%s", cmp.Diff(out, again))
+		r.faultf("--describe printed something else the second time:\n%s", cmp.Diff(out, again))
 	}
 	return d
 }
@@ -178,14 +178,14 @@ func (b *binarySuite) described(r *report) host.Description {
 func (b *binarySuite) describe(r *report) {
 	d := b.described(r)
 	if d.Name == "" || d.Version == "" {
-		r.fault("--describe names the plugin %q, version %q: neither may be empty", d.Name, d.Version)
+		r.faultf("--describe names the plugin %q, version %q: neither may be empty", d.Name, d.Version)
 	}
 	if len(d.Kinds) == 0 {
-		r.fault("--describe lists no kind")
+		r.faultf("--describe lists no kind")
 	}
 	for _, k := range d.Kinds {
 		if len(k.Majors) == 0 {
-			r.fault("--describe lists no major of the kind %s", k.Name)
+			r.faultf("--describe lists no major of the kind %s", k.Name)
 		}
 		schema := new(jsonschema.Schema)
 		resolved, err := (*jsonschema.Resolved)(nil), json.Unmarshal(k.Config, schema)
@@ -194,17 +194,17 @@ func (b *binarySuite) describe(r *report) {
 		}
 		switch {
 		case err != nil:
-			r.fault("the configuration of the kind %s has no valid JSON Schema: %v", k.Name, err)
+			r.faultf("the configuration of the kind %s has no valid JSON Schema: %v", k.Name, err)
 		case k.Name != wire.KindAuth:
 			r.Logf("the kind %s is not checked by Binary", k.Name)
 		case b.auth == nil:
-			r.fault("the plugin is of the kind %s, and BinaryOptions.Auth does not say how to use it", k.Name)
+			r.faultf("the plugin is of the kind %s, and BinaryOptions.Auth does not say how to use it", k.Name)
 		default:
 			b.checkConfig(r, resolved)
 		}
 	}
 	if b.auth != nil && kindOf(d).Name == "" {
-		r.fault("BinaryOptions.Auth is set, and the plugin is not of the kind %s", wire.KindAuth)
+		r.faultf("BinaryOptions.Auth is set, and the plugin is not of the kind %s", wire.KindAuth)
 	}
 }
 
@@ -221,7 +221,7 @@ func (b *binarySuite) checkConfig(r *report, schema *jsonschema.Resolved) {
 		}
 	}
 	if err := schema.Validate(doc); err != nil {
-		r.fault("the plugin's schema does not describe a configuration that works: %v", err)
+		r.faultf("the plugin's schema does not describe a configuration that works: %v", err)
 	}
 }
 
@@ -229,13 +229,13 @@ func (b *binarySuite) checkConfig(r *report, schema *jsonschema.Resolved) {
 func (b *binarySuite) byHand(r *report) {
 	out, said, err := b.run(r)
 	if out != "" {
-		r.fault("run by hand, it prints to stdout, where a host looks for the handshake: %q", out)
+		r.faultf("run by hand, it prints to stdout, where a host looks for the handshake: %q", out)
 	}
 	if err == nil {
-		r.fault("run by hand, it exits with 0, as if it had done something")
+		r.faultf("run by hand, it exits with 0, as if it had done something")
 	}
 	if name := b.described(r).Name; !strings.Contains(said, name) || !strings.Contains(said, "--describe") {
-		r.fault("run by hand, it names neither itself (%s) nor --describe: %q", name, said)
+		r.faultf("run by hand, it names neither itself (%s) nor --describe: %q", name, said)
 	}
 }
 
@@ -252,7 +252,7 @@ func (b *binarySuite) start(r *report) {
 		}
 	}
 	if jsonOf(want) != jsonOf(got) {
-		r.fault("a host is told something else than --describe prints:\n%s", cmp.Diff(jsonOf(want), jsonOf(got)))
+		r.faultf("a host is told something else than --describe prints:\n%s", cmp.Diff(jsonOf(want), jsonOf(got)))
 	}
 }
 

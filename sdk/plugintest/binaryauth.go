@@ -26,11 +26,11 @@ func (b *binarySuite) garbage(r *report) {
 		switch {
 		case err == nil:
 			_ = p.Close(context.Background())
-			r.fault("the plugin takes a configuration with %s", what)
+			r.faultf("the plugin takes a configuration with %s", what)
 		case len(fields(err)) == 0:
-			r.fault("refusing %s, the error is no *auth.ConfigError: %v", what, err)
+			r.faultf("refusing %s, the error is no *auth.ConfigError: %v", what, err)
 		case !slices.Contains(fields(err), field) && field != "":
-			r.fault("refusing %s, the error does not name the field %s: %v", what, field, err)
+			r.faultf("refusing %s, the error does not name the field %s: %v", what, field, err)
 		}
 		r.inspectError("the refusal of "+what, err)
 	}
@@ -64,7 +64,7 @@ func (b *binarySuite) works(r *report, run *host.Running, when string) {
 	u := b.through(run).use(r, b.auth.opts.Config)
 	r.within("Credentials "+when, func() {
 		if _, _, err := u.send(context.Background(), b.auth.opts.Request); err != nil {
-			r.fault("Credentials %s: %v", when, err)
+			r.faultf("Credentials %s: %v", when, err)
 		}
 	})
 }
@@ -80,21 +80,21 @@ func (b *binarySuite) large(r *report) {
 			ctx := context.Background()
 			sent, generation, err := u.send(ctx, b.auth.opts.Request)
 			if err != nil {
-				r.fault("Credentials of %v: %v", b.auth.opts.Request, err)
+				r.faultf("Credentials of %v: %v", b.auth.opts.Request, err)
 				return
 			}
 			ch := b.auth.opts.Challenge(sent, generation)
 			ch.Header = http.Header{"Www-Authenticate": {realm}}
 			_, err = u.Challenge(ctx, b.auth.opts.Request, ch)
 			if e, ok := errors.AsType[*host.Error](err); refused && (!ok || !strings.Contains(e.Message, "MessageBytes")) {
-				r.fault("a Challenge of 1 MiB, with MessageBytes = %d: %v", limit, err)
+				r.faultf("a Challenge of 1 MiB, with MessageBytes = %d: %v", limit, err)
 			}
 			if _, _, err := u.send(ctx, b.auth.opts.Request); err != nil {
-				r.fault("Credentials after a Challenge of 1 MiB: %v", err)
+				r.faultf("Credentials after a Challenge of 1 MiB: %v", err)
 			}
 		})
 		if n := run.Stats().Starts; n != 1 {
-			r.fault("a Challenge of 1 MiB ended the plugin: it was started %d times", n)
+			r.faultf("a Challenge of 1 MiB ended the plugin: it was started %d times", n)
 		}
 	}
 }
@@ -111,14 +111,14 @@ func (b *binarySuite) many(r *report) {
 					ctx := context.Background()
 					p, err := s.open(ctx, b.auth.opts.Config)
 					if err != nil {
-						r.fault("opening one of %d instances: %v", callers, err)
+						r.faultf("opening one of %d instances: %v", callers, err)
 						return
 					}
 					if _, err := p.Credentials(ctx, b.auth.opts.Request); err != nil {
-						r.fault("Credentials of one of %d instances: %v", callers, err)
+						r.faultf("Credentials of one of %d instances: %v", callers, err)
 					}
 					if err := p.Close(ctx); err != nil {
-						r.fault("closing one of %d instances: %v", callers, err)
+						r.faultf("closing one of %d instances: %v", callers, err)
 					}
 				}
 			})
@@ -126,7 +126,7 @@ func (b *binarySuite) many(r *report) {
 	}
 	r.within("instances at the same time", wg.Wait)
 	if n := run.Stats().Starts; n != 1 {
-		r.fault("the plugin was started %d times: instances that came and went ended it", n)
+		r.faultf("the plugin was started %d times: instances that came and went ended it", n)
 	}
 }
 
@@ -149,7 +149,7 @@ func (b *binarySuite) kill(r *report) {
 					default:
 					}
 					if _, _, err := u.send(context.Background(), b.auth.opts.Request); err != nil {
-						r.fault("a call that kill -9 hit: %v", err)
+						r.faultf("a call that kill -9 hit: %v", err)
 						return
 					}
 					answers[n].Add(1)
@@ -171,12 +171,12 @@ func (b *binarySuite) kill(r *report) {
 			return true
 		})
 		if !served {
-			r.fault("not every caller was served within %v after kill -9", b.patience)
+			r.faultf("not every caller was served within %v after kill -9", b.patience)
 		}
 		starts := run.Stats().Starts
 		killProcess(run.Stats().PID)
 		if !r.poll(func() bool { return run.Stats().Starts > starts }) {
-			r.fault("after kill -9, the plugin was not started again within %v", b.patience)
+			r.faultf("after kill -9, the plugin was not started again within %v", b.patience)
 		}
 	}
 	close(stop)
@@ -197,7 +197,7 @@ func (b *binarySuite) leased(r *report, run *host.Running) {
 	defer func() { _ = cache.Close(context.Background()) }()
 	first, err := cache.Credentials(context.Background(), b.auth.opts.Request)
 	if err != nil {
-		r.fault("Credentials through a cache: %v", err)
+		r.faultf("Credentials through a cache: %v", err)
 		return
 	}
 	if !first.Expires.IsZero() && time.Until(first.Expires) < time.Minute {
@@ -210,10 +210,10 @@ func (b *binarySuite) leased(r *report, run *host.Running) {
 	cancel() // nobody waits for anything
 	again, err := cache.Credentials(ended, b.auth.opts.Request)
 	if err != nil || again.Expired(time.Now()) {
-		r.fault("after kill -9, credentials that are valid were not in use any more: %v", err)
+		r.faultf("after kill -9, credentials that are valid were not in use any more: %v", err)
 	}
 	if !r.poll(func() bool { return run.Stats().Starts > starts }) {
-		r.fault("after kill -9, the plugin was not started again within %v", b.patience)
+		r.faultf("after kill -9, the plugin was not started again within %v", b.patience)
 	}
 }
 
@@ -228,14 +228,14 @@ func (b *binarySuite) killStalled(r *report, run *host.Running) {
 	defer cancel()
 	call := r.start("Credentials", func() {
 		if _, _, err := u.send(ctx, b.auth.opts.Request); ctx.Err() == nil {
-			r.fault("Stalled: Credentials ended with kill -9, and was not repeated: %v", err)
+			r.faultf("Stalled: Credentials ended with kill -9, and was not repeated: %v", err)
 		}
 	})
-	time.Sleep(moments[2]) // lets it get under way, and proves nothing
+	time.Sleep(b.auth.opts.lull) // lets it get under way, and proves nothing
 	starts := run.Stats().Starts
 	killProcess(run.Stats().PID)
 	if !r.poll(func() bool { return run.Stats().Starts > starts }) {
-		r.fault("after kill -9, the plugin was not started again within %v", b.patience)
+		r.faultf("after kill -9, the plugin was not started again within %v", b.patience)
 	}
 	cancel()
 	r.wait("Credentials whose context was cancelled after kill -9", call)

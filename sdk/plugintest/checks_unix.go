@@ -38,7 +38,7 @@ func (b *binarySuite) stop(r *report) {
 		ctx, cancel := context.WithTimeout(context.Background(), moments[1])
 		defer cancel()
 		if _, _, err := u.send(ctx, b.auth.opts.Request); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			r.fault("Credentials of a stopped plugin: %v", err)
+			r.faultf("Credentials of a stopped plugin: %v", err)
 		}
 	})
 	var err error
@@ -49,7 +49,7 @@ func (b *binarySuite) stop(r *report) {
 		return err == nil && run.Stats().PID != stopped
 	})
 	if !answered {
-		r.fault("a stopped plugin was not replaced within %v: %v", b.patience, err)
+		r.faultf("a stopped plugin was not replaced within %v: %v", b.patience, err)
 	}
 }
 

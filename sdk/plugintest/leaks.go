@@ -29,14 +29,14 @@ func (s *authSuite[C]) goroutines(r *report) {
 			return left == ""
 		}
 		if !r.poll(back) {
-			r.fault("goroutines that the provider started are still there after Close:\n%s", left)
+			r.faultf("goroutines that the provider started are still there after Close:\n%s", left)
 		}
 	}
 }
 
 const leakLabel = "plugintest"
 
-var leakRuns atomic.Int64 // tells the runs apart
+var leakRuns atomic.Int64 //nolint:gochecknoglobals // tells the runs of a process apart
 
 // lives has providers live and end.
 func (s *authSuite[C]) lives(r *report) {

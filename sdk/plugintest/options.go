@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -47,6 +48,10 @@ type AuthOptions[C any] struct {
 	Secrets []auth.Secret
 	// Patience is how long to wait for what has to happen. Default 30 s.
 	Patience time.Duration
+
+	// lull is how long calls get to be under way; default 20 ms. Whoever takes longer is
+	// not found out, and never blamed.
+	lull time.Duration
 }
 
 // AuthFailure is a configuration that fails, and how.
@@ -81,6 +86,9 @@ func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
 	}
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
+	}
+	if o.lull == 0 {
+		o.lull = 20 * time.Millisecond
 	}
 	if o.Challenge == nil {
 		o.Challenge = func(sent auth.HTTPRequest, generation string) auth.Challenge {
@@ -118,10 +126,8 @@ func secretsOf(v reflect.Value) []auth.Secret {
 	if !v.IsValid() {
 		return nil
 	}
-	if v.Type() == reflect.TypeFor[auth.Secret]() && v.CanInterface() {
-		if s, ok := v.Interface().(auth.Secret); ok {
-			return []auth.Secret{s}
-		}
+	if s, ok := reflect.TypeAssert[auth.Secret](v); ok {
+		return []auth.Secret{s}
 	}
 	var all []auth.Secret
 	switch v.Kind() {
@@ -150,9 +156,7 @@ func secretsOf(v reflect.Value) []auth.Secret {
 func httpRequest(req auth.Request, header http.Header) auth.HTTPRequest {
 	body := []byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
 	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, header)
 	return auth.HTTPRequest{
 		Method: http.MethodPost, URL: req.Target.URL, Header: h,
 		ContentLength: int64(len(body)), BodySHA256: sha256.Sum256(body),

@@ -46,7 +46,7 @@ func (b *binarySuite) host(r *report) *rawHost {
 	if err != nil {
 		r.Fatalf("no pipe: %v", err)
 	}
-	defer theirs.Close() //nolint:errcheck // it is only read from
+	defer func() { _ = theirs.Close() }()
 	h.lifeline = ours
 	h.cmd = exec.CommandContext(context.Background(), b.path) //nolint:gosec // the binary under test
 	h.cmd.Env = []string{
@@ -120,7 +120,7 @@ func (b *binarySuite) signals(r *report) {
 		for range 20 { // a signal comes when it comes
 			_ = syscall.Kill(h.cmd.Process.Pid, sig)
 			if err := h.alive(); err != nil {
-				r.fault("%v ended the plugin, and is for its host to handle: %v", sig, err)
+				r.faultf("%v ended the plugin, and is for its host to handle: %v", sig, err)
 				return
 			}
 		}
@@ -134,7 +134,7 @@ func (h *rawHost) shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), h.r.patience)
 	defer cancel()
 	if _, err := h.base.Shutdown(ctx, &basev1.ShutdownRequest{}); err != nil {
-		h.r.fault("Shutdown: %v", err)
+		h.r.faultf("Shutdown: %v", err)
 	}
 	_ = h.lifeline.Close()
 	h.r.wait("the plugin, after Shutdown and the end of its lifeline", h.exited)
@@ -149,9 +149,9 @@ func (b *binarySuite) hostGone(r *report) {
 		return
 	}
 	if _, err := os.Lstat(h.runDir); err == nil {
-		r.fault("after the end of its host, the plugin left the folder that %s names", wire.EnvRunDir)
+		r.faultf("after the end of its host, the plugin left the folder that %s names", wire.EnvRunDir)
 	}
 	if syscall.Kill(-h.cmd.Process.Pid, 0) == nil {
-		r.fault("after the end of its host, something of the plugin's process group is left: %s", fmt.Sprint(h.cmd.Process.Pid))
+		r.faultf("after the end of its host, something of the plugin's process group is left: %s", fmt.Sprint(h.cmd.Process.Pid))
 	}
 }

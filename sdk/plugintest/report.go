@@ -35,8 +35,8 @@ func newReport(tb testing.TB, patience time.Duration, secrets *secrets) *report 
 	return r
 }
 
-// fault reports what is wrong. It may be called from any goroutine.
-func (r *report) fault(format string, args ...any) {
+// faultf reports what is wrong. It may be called from any goroutine.
+func (r *report) faultf(format string, args ...any) {
 	r.Helper()
 	msg := fmt.Sprintf(format, args...)
 	r.mu.Lock()
@@ -45,7 +45,7 @@ func (r *report) fault(format string, args ...any) {
 		return
 	}
 	r.said[msg] = true
-	r.TB.Error(msg)
+	r.Error(msg)
 }
 
 // secrets are the values that may not be seen.
@@ -91,7 +91,7 @@ func (s *secrets) in(text string) bool {
 func (r *report) inspect(what, text string) {
 	r.Helper()
 	if r.secrets.in(text) {
-		r.fault("%s shows a secret", what)
+		r.faultf("%s shows a secret", what)
 	}
 }
 
@@ -114,9 +114,9 @@ func (r *report) shield(what string, f func()) {
 	done := false
 	defer func() {
 		if v := recover(); v != nil {
-			r.fault("%s panicked: %v\n%s", what, v, debug.Stack())
+			r.faultf("%s panicked: %v\n%s", what, v, debug.Stack())
 		} else if !done {
-			r.fault("%s ended its goroutine", what)
+			r.faultf("%s ended its goroutine", what)
 		}
 	}()
 	f()
@@ -150,7 +150,7 @@ func (r *report) wait(what string, done <-chan struct{}) bool {
 		return true
 	case <-t.C:
 	}
-	r.fault("%s: it did not return within %v", what, r.patience)
+	r.faultf("%s: it did not return within %v", what, r.patience)
 	return false
 }
 
