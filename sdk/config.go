@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/config"
+	"github.com/go-mcpool/mcpool/sdk/probe"
 )
 
 // schemaOf derives the JSON Schema of a configuration and the paths of its secrets.
@@ -24,7 +25,8 @@ func schemaOf[C any]() (json.RawMessage, []string, error) {
 		return nil, nil, fmt.Errorf("sdk: the configuration of a plugin is a struct, not %v", t)
 	}
 	schema, err := jsonschema.For[C](&jsonschema.ForOptions{IgnoreInvalidTypes: true, TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[auth.Secret](): {Type: "string", WriteOnly: true, Description: "A secret: delivered apart from the configuration."},
+		reflect.TypeFor[auth.Secret]():  {Type: "string", WriteOnly: true, Description: "A secret: delivered apart from the configuration."},
+		reflect.TypeFor[probe.Status](): {Type: "string", Enum: []any{"unknown", "healthy", "degraded", "unhealthy"}},
 		reflect.TypeFor[time.Duration](): {
 			Description: `A duration such as "1m30s", or -1 where that turns something off.`,
 			AnyOf:       []*jsonschema.Schema{{Type: "string"}, {Const: new(any(-1))}},
