@@ -169,7 +169,7 @@ func (m *signMux) sendNow(req *authv1.SignRequest, w *signWaiter) bool {
 //
 // REQUIRES: m.sending.
 func (m *signMux) countLocked(next outgoing) {
-	m.sent += uint64(proto.Size(next.req)) + streamRoom
+	m.sent += uint64(proto.Size(next.req)) + streamRoom //nolint:gosec // a size
 	if next.w != nil {
 		next.w.upTo.Store(m.sent)
 	}

@@ -1,4 +1,4 @@
-package host_test
+package host_test //nolint:testableexamples // it needs a file and binaries
 
 import (
 	"context"
