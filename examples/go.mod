@@ -10,6 +10,7 @@ require (
 	github.com/go-mcpool/mcpool/mcp v0.0.0
 	github.com/go-mcpool/mcpool/plugins/auth v0.0.0
 	github.com/go-mcpool/mcpool/plugins/metrics v0.0.0
+	github.com/go-mcpool/mcpool/plugins/probe v0.0.0
 	github.com/go-mcpool/mcpool/plugins/transport v0.0.0
 	github.com/go-mcpool/mcpool/sdk v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0

@@ -53,9 +53,10 @@ type TLS struct {
 	// CAFile holds the certificates, in PEM, that sign the server's. Default: the
 	// system's.
 	CAFile string `json:"ca_file,omitempty"`
-	// CertFile and KeyFile are the client's certificate and key, in PEM.
+	// CertFile is the client's certificate, in PEM. Default: none.
 	CertFile string `json:"cert_file,omitempty"`
-	KeyFile  string `json:"key_file,omitempty"`
+	// KeyFile is the key of CertFile, in PEM.
+	KeyFile string `json:"key_file,omitempty"`
 	// ServerName is what the server's certificate has to be for. Default: the host
 	// of the URL.
 	ServerName string `json:"server_name,omitempty"`
