@@ -1,9 +1,11 @@
 package mcpool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -398,4 +400,53 @@ func TestASessionLostWhileItIsOpenedIsOpenedAgain(t *testing.T) {
 	if _, err := p.Call(t.Context(), "write", nil); err != nil || !forgot.Load() {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestACallThatIsNeverAnsweredHoldsItsCallerAloneAndNoLongerThanItsDeadline has a
+// server take calls and say nothing, as one that is stuck in them does.
+func TestACallThatIsNeverAnsweredHoldsItsCallerAloneAndNoLongerThanItsDeadline(t *testing.T) {
+	t.Parallel()
+	bothEras(t, func(t *testing.T, e era) {
+		s := newServer(t, e)
+		p := s.open(func(c *Config) { c.Min, c.Max, c.CallsPerSession, c.ProbeInterval = 1, 1, 4, Off })
+		s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("X-Mute") == "" {
+				return false
+			}
+			body, err := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if err != nil || !bytes.Contains(body, []byte(`"tools/call"`)) {
+				return false // that it was cancelled
+			}
+			<-r.Context().Done()
+			return true
+		})
+		if _, err := p.Call(t.Context(), "echo", nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			var wg sync.WaitGroup
+			for range 3 { // one seat is left
+				wg.Go(func() {
+					_, err := p.Call(t.Context(), "write", nil, WithHeader("X-Mute", "1"), WithTimeout(50*time.Millisecond))
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			wg.Go(func() {
+				if _, err := p.Call(t.Context(), "write", nil); err != nil {
+					t.Errorf("beside them: %v", err)
+				}
+			})
+			wg.Wait()
+		}
+		// That a tool hangs says nothing about its session.
+		if n := p.Stats().Sessions.Closed; n != 0 {
+			t.Errorf("%d sessions closed", n)
+		}
+		if n := s.ran("write"); n != 3 {
+			t.Errorf("%d calls ran, want those that were answered", n)
+		}
+	})
 }
