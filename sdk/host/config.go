@@ -220,8 +220,8 @@ func (c *Config) instance(f *faults, name string, said map[string]*Description) 
 	switch {
 	case in.Kind == "":
 		f.addf(where("kind"), `is missing: write "auth"`)
-	case spoken(in.Kind) == nil:
-		f.addf(where("kind"), `= %q is not a kind that this host speaks: there is "auth"`, in.Kind)
+	case in.Kind != "auth": // nothing binds the other kinds yet
+		f.addf(where("kind"), `= %q is not a kind that can be bound to an endpoint here: there is "auth"; open others with Group.Plugin`, in.Kind)
 	case said[in.Plugin] != nil:
 		if problem := cannot(said[in.Plugin], in.Kind); problem != "" {
 			f.addf(where("kind"), "= %q, and the manifest of %s says that %s", in.Kind, at("plugins", in.Plugin), problem)

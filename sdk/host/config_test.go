@@ -191,7 +191,7 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 		"no checksum": {`{"plugins":{"a":{"path":"good"}}}`, []string{"config: plugins.a.sha256 is missing"}},
 		"many": {
 			`{"plugins":{"a":{"path":"good","sha256":"xyz","release":"x"},"b":{"sha256":"xyz","env":["*"],"limits":{"start":"-3s"}}},
-			"instances":{"i":{},"j":{"plugin":"c","kind":"transport9","config":[]}},
+			"instances":{"i":{},"j":{"plugin":"c","kind":"transport","config":[]}},
 			"endpoints":{"e":{"auth":"k"},"f":{"url":"ftp://x","auth":"j"},"g":{"url":"https://user:pass@x"}}}`,
 			[]string{
 				"plugins.a.release is of no use", "plugins.b.path is missing", "plugins.b.sha256 is not 64", "plugins.b.env has", "plugins.b.limits.start = -3s",
