@@ -40,7 +40,7 @@ func TestARedirectIsNoEndOfAStream(t *testing.T) {
 	t.Parallel()
 	h := newHearing(nil)
 	l := h.expect("test://a")
-	_, _ = l.answeredBy(&http.Response{StatusCode: http.StatusTemporaryRedirect, Body: http.NoBody}, nil)
+	_, _ = l.answeredBy(&http.Response{StatusCode: http.StatusTemporaryRedirect, Body: http.NoBody}, nil) //nolint:bodyclose // there is none
 	select {
 	case <-h.ended:
 		t.Error("it ended")

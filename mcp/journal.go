@@ -124,7 +124,7 @@ func (j *journal) opened(e core.OpenEnd) {
 func (j *journal) closed(e core.CloseEnd) {
 	attrs := []slog.Attr{slog.Uint64("session", e.ID), slog.String("reason", e.Reason.String()), slog.Duration("age", e.Age)}
 	level := slog.LevelDebug
-	switch e.Reason {
+	switch e.Reason { //nolint:exhaustive // the others are ordinary
 	case core.ReasonProbe, core.ReasonReset, core.ReasonBroken, core.ReasonRevoked:
 		level = slog.LevelWarn
 	}

@@ -56,6 +56,7 @@ func (l *logged) byMessage(level slog.Level) map[string][]logLine {
 }
 
 func TestADeadServerLogsItsDeathAndNotEveryCall(t *testing.T) {
+	t.Parallel()
 	bothEras(t, func(t *testing.T, e era) {
 		s, log := newServer(t, e), new(logged)
 		p, err := Open(t.Context(), Config{

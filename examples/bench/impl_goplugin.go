@@ -100,7 +100,7 @@ func (p *barePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *g
 }
 
 // GRPCServer registers the service, without generated code.
-func (p *barePlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+func (p *barePlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // go-plugin wants it
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "bench.Signer", HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{MethodName: "Sign", Handler: p.sign}},

@@ -64,7 +64,7 @@ func ownDigest(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	_, err = io.Copy(h, f)
 	return hex.EncodeToString(h.Sum(nil)), err
@@ -93,8 +93,6 @@ func openHosted(p host.Plugin, cfg hostedConfig) (auth.Provider, func() error, e
 	}
 	return provider, done, nil
 }
-
-var openLeased = sender{"leased", 300, newLeased}
 
 // newLeased is newCached with the provider in a binary. It fails if the binary is asked
 // more than once: that is what a lease is for.

@@ -46,9 +46,9 @@ func (p *provider) Credentials(ctx context.Context, _ auth.Request) (auth.Creden
 	if resp.StatusCode != http.StatusOK {
 		return auth.Credentials{}, fmt.Errorf("acme answered %s: %w", resp.Status, auth.ErrCredentialsRejected)
 	}
-	var answer struct{ Token string }
+	var answer map[string]string
 	err = json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 64<<10)).Decode(&answer)
-	header := http.Header{"Authorization": {"Bearer " + answer.Token}}
+	header := http.Header{"Authorization": {"Bearer " + answer["token"]}}
 	return auth.Credentials{Header: header, Expires: time.Now().Add(time.Hour)}, err
 }
 

@@ -230,7 +230,7 @@ const wrapFlag = "-wrap"
 // runWrapper is a wrapper that passes so many bytes, in both directions together, and
 // then dies on the spot.
 func runWrapper(budget int64, command []string) {
-	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // this program
+	cmd := exec.Command(command[0], command[1:]...)
 	in, failed := cmd.StdinPipe()
 	out, err := cmd.StdoutPipe()
 	if failed != nil || err != nil || cmd.Start() != nil {

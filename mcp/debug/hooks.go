@@ -36,7 +36,7 @@ func (p *Page) coreHooks() core.Hooks {
 		},
 		CloseEnd: func(_ context.Context, e core.CloseEnd) {
 			level, what := Info, "session closed: "+e.Reason.String()
-			switch e.Reason {
+			switch e.Reason { //nolint:exhaustive // the others are ordinary
 			case core.ReasonBroken, core.ReasonProbe, core.ReasonReset, core.ReasonRevoked, core.ReasonDiscarded:
 				level = Warn
 			}

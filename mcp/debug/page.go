@@ -119,25 +119,6 @@ func (p *Page) Watch(pool *mcpool.Pool) error {
 	return nil
 }
 
-// sample adds a point at each interval.
-func (p *Page) sample() {
-	defer close(p.done)
-	tick := time.NewTicker(p.cfg.Interval)
-	defer tick.Stop()
-	before, at := p.pool.Load().Stats(), time.Now()
-	p.records.addPoint(newPoint(at, before, before, 0, 0))
-	for {
-		select {
-		case <-p.stop:
-			return
-		case <-tick.C:
-		}
-		stats, now := p.pool.Load().Stats(), time.Now()
-		p.records.addPoint(newPoint(now, stats, before, now.Sub(at), time.Duration(p.waitMax.Swap(0))))
-		before, at = stats, now
-	}
-}
-
 // Close ends the plots. The page still shows what the pool is doing. It does not
 // close the pool.
 func (p *Page) Close(ctx context.Context) error {
@@ -157,5 +138,24 @@ func (p *Page) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("debug: the page is still reading statistics: %w", context.Cause(ctx))
+	}
+}
+
+// sample adds a point at each interval.
+func (p *Page) sample() {
+	defer close(p.done)
+	tick := time.NewTicker(p.cfg.Interval)
+	defer tick.Stop()
+	before, at := p.pool.Load().Stats(), time.Now()
+	p.records.addPoint(newPoint(at, before, before, 0, 0))
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+		}
+		stats, now := p.pool.Load().Stats(), time.Now()
+		p.records.addPoint(newPoint(now, stats, before, now.Sub(at), time.Duration(p.waitMax.Swap(0))))
+		before, at = stats, now
 	}
 }

@@ -75,7 +75,7 @@ func (p *Page) view() View {
 		l := r.calls[name]
 		v.Calls = append(v.Calls, Calls{
 			Name: name, Count: l.count, Failed: l.failed, ToolFailed: l.toolFailed,
-			Mean: (l.sum / time.Duration(l.count)).Seconds(),
+			Mean: l.sum.Seconds() / float64(l.count),
 			P50:  l.quantile(.5).Seconds(), P90: l.quantile(.9).Seconds(), P99: l.quantile(.99).Seconds(),
 			Max: l.most.Seconds(), Last: l.last.Seconds(),
 		})

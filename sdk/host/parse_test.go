@@ -21,12 +21,13 @@ func TestALogLineIsARecordOrIsShownAsItIs(t *testing.T) {
 		`{"time":"x","level":"DEBUG","msg":"a\u001b[2J"}`: "DEBUG a [2J",
 	} {
 		level, msg, attrs, ok := parseRecord([]byte(line))
-		got := level.String() + " " + msg
+		var got strings.Builder
+		got.WriteString(level.String() + " " + msg)
 		for _, a := range attrs {
-			got += " " + a.String()
+			got.WriteString(" " + a.String())
 		}
-		if !ok || got != want {
-			t.Errorf("%s: got %q, %v, want %q", line, got, ok, want)
+		if !ok || got.String() != want {
+			t.Errorf("%s: got %q, %v, want %q", line, got.String(), ok, want)
 		}
 	}
 	for _, line := range []string{"", "x", "{", "[]", "null", `{"level":1,"msg":"m"}`, `{"level":"LOUD","msg":"m"}`, `{"level":"INFO","msg":1}`, `{"@message":1}`} {

@@ -79,6 +79,25 @@ func (d *Dialer) Dial(ctx context.Context, open transport.Open) (transport.Conn,
 	return made, nil
 }
 
+// Close ends the connections and the instance.
+func (d *Dialer) Close(ctx context.Context) error {
+	d.mu.Lock()
+	d.closed = true
+	conns := make([]*conn, 0, len(d.conns))
+	for c := range d.conns {
+		conns = append(conns, c)
+	}
+	d.mu.Unlock()
+	errs := make([]error, len(conns)+1)
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() { errs[i] = c.Close(ctx, transport.ShuttingDown) })
+	}
+	wg.Wait()
+	errs[len(conns)] = d.running.closeInstance(ctx, d.instance.name)
+	return errors.Join(errs...)
+}
+
 // dial opens a stream in a process. The first error is the dialer's in the plugin.
 func (d *Dialer) dial(
 	ctx context.Context, p *process, open transport.Open, subject *dialSubject,
@@ -151,24 +170,6 @@ func (d *Dialer) forget(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.conns, c)
-}
-
-// Close ends the connections and the instance.
-func (d *Dialer) Close(ctx context.Context) error {
-	d.mu.Lock()
-	d.closed = true
-	conns := make([]*conn, 0, len(d.conns))
-	for c := range d.conns {
-		conns = append(conns, c)
-	}
-	d.mu.Unlock()
-	errs := make([]error, len(conns))
-	var wg sync.WaitGroup
-	for i, c := range conns {
-		wg.Go(func() { errs[i] = c.Close(ctx, transport.ShuttingDown) })
-	}
-	wg.Wait()
-	return errors.Join(append(errs, d.running.closeInstance(ctx, d.instance.name))...)
 }
 
 // dialSubject is the token of an identity, for one Dial. It goes only to plugins that

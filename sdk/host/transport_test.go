@@ -161,7 +161,7 @@ func TestFaultsOfATransportKeepTheirTypes(t *testing.T) {
 	c := launchCarrier(t, nil)
 	_, err := c.dialer.Dial(t.Context(), transport.Open{Target: transport.Target{Name: "refuse"}})
 	if e, ok := errors.AsType[*transport.RefusedError](err); !ok || e.Status != 401 || e.Problem != "no token: sorry" ||
-		e.Header.Get("Www-Authenticate") != "Bearer \xff" {
+		e.Header.Get("WWW-Authenticate") != "Bearer \xff" {
 		t.Errorf("a refusal: %#v", err)
 	}
 	_, err = c.dialer.Dial(t.Context(), transport.Open{Target: transport.Target{Name: "config"}})

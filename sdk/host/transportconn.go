@@ -62,37 +62,6 @@ func newConn(d *Dialer, p *process, stream sessionStream, cancel context.CancelF
 	}
 }
 
-func (c *conn) start() {
-	c.workers.Go(c.read)
-	c.workers.Go(c.notify)
-}
-
-// finish says that the connection is over. The first reason stands.
-func (c *conn) finish(err *transport.CloseError) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.end == nil {
-		c.end = err
-		close(c.ended)
-	}
-}
-
-// why is the error of a call on a connection that is over.
-//
-// REQUIRES: ended is closed.
-func (c *conn) why(notSent bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return &transport.CloseError{Reason: c.end.Reason, NotSent: notSent, Err: c.end.Err}
-}
-
-// error makes an Error of this plugin.
-func (c *conn) error(method, message string, ran bool, causes ...error) *Error {
-	e := &Error{Message: message, Ran: ran, Causes: causes}
-	c.dialer.sayIn(method)(e)
-	return e
-}
-
 // Send has the plugin send a message, and returns when the medium has it.
 func (c *conn) Send(ctx context.Context, message []byte) error {
 	if n := int64(len(message)); n > c.max {
@@ -142,6 +111,76 @@ func (c *conn) Send(ctx context.Context, message []byte) error {
 		c.nudge()
 		return c.cutShort(ctx, true)
 	}
+}
+
+// Receive returns the next message of the peer.
+func (c *conn) Receive(ctx context.Context) ([]byte, error) {
+	select {
+	case m := <-c.inbox:
+		return c.taken(m), nil
+	default:
+	}
+	select {
+	case m := <-c.inbox:
+		return c.taken(m), nil
+	case <-c.ended:
+		select {
+		case m := <-c.inbox: // it was there before the end
+			return c.taken(m), nil
+		default:
+			return nil, c.why(false)
+		}
+	case <-ctx.Done():
+		return nil, c.error("Receive", "no message came in time", false, ctx.Err())
+	}
+}
+
+// Close has the plugin close the connection, and breaks off what takes longer than
+// ctx, or Limits.Call where that has no end.
+func (c *conn) Close(ctx context.Context, reason transport.Reason) error {
+	c.closing.Do(func() {
+		defer close(c.closed)
+		c.finish(&transport.CloseError{Reason: reason})
+		err := c.shut(ctx, reason)
+		c.mu.Lock()
+		c.result = err
+		c.mu.Unlock()
+	})
+	<-c.closed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.result
+}
+
+func (c *conn) start() {
+	c.workers.Go(c.read)
+	c.workers.Go(c.notify)
+}
+
+// finish says that the connection is over. The first reason stands.
+func (c *conn) finish(err *transport.CloseError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil {
+		c.end = err
+		close(c.ended)
+	}
+}
+
+// why is the error of a call on a connection that is over.
+//
+// REQUIRES: ended is closed.
+func (c *conn) why(notSent bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &transport.CloseError{Reason: c.end.Reason, NotSent: notSent, Err: c.end.Err}
+}
+
+// error makes an Error of this plugin.
+func (c *conn) error(method, message string, ran bool, causes ...error) *Error {
+	e := &Error{Message: message, Ran: ran, Causes: causes}
+	c.dialer.sayIn(method)(e)
+	return e
 }
 
 // take gets the place of a channel with one, as long as the connection is there.
@@ -199,28 +238,6 @@ func (c *conn) sent(m *transportv1.Sent) error {
 		return nil
 	}
 	return wire.FaultFrom(m.GetFault(), c.dialer.sayIn("Send"))
-}
-
-// Receive returns the next message of the peer.
-func (c *conn) Receive(ctx context.Context) ([]byte, error) {
-	select {
-	case m := <-c.inbox:
-		return c.taken(m), nil
-	default:
-	}
-	select {
-	case m := <-c.inbox:
-		return c.taken(m), nil
-	case <-c.ended:
-		select {
-		case m := <-c.inbox: // it was there before the end
-			return c.taken(m), nil
-		default:
-			return nil, c.why(false)
-		}
-	case <-ctx.Done():
-		return nil, c.error("Receive", "no message came in time", false, ctx.Err())
-	}
 }
 
 // taken tells the plugin, now and then, that there is room again.
@@ -358,23 +375,6 @@ func (c *conn) broke(err error) {
 		c.process.condemn("its connection broke")
 	}
 	c.finish(&transport.CloseError{Reason: transport.PeerGone, Err: e})
-}
-
-// Close has the plugin close the connection, and breaks off what takes longer than
-// ctx, or Limits.Call where that has no end.
-func (c *conn) Close(ctx context.Context, reason transport.Reason) error {
-	c.closing.Do(func() {
-		defer close(c.closed)
-		c.finish(&transport.CloseError{Reason: reason})
-		err := c.shut(ctx, reason)
-		c.mu.Lock()
-		c.result = err
-		c.mu.Unlock()
-	})
-	<-c.closed
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.result
 }
 
 func (c *conn) shut(ctx context.Context, reason transport.Reason) error {

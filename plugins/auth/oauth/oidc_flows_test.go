@@ -154,8 +154,7 @@ func TestACertifiedServerExchangesTheTokenOfEachPerson(t *testing.T) {
 	nobody := requestFor("mallory", back.url)
 	nobody.Identity.Subject = func(context.Context) (auth.Secret, error) { return auth.NewSecret("made-up-0123456789"), nil }
 	_, err := p.Credentials(t.Context(), nobody)
-	var rejected *EndpointError
-	if !errors.As(err, &rejected) {
+	if _, ok := errors.AsType[*EndpointError](err); !ok {
 		t.Errorf("with a made-up token: %v", err)
 	}
 	mustNotLeak(t, "the error", err, "made-up-0123456789")

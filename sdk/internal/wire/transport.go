@@ -83,7 +83,7 @@ func dialHeaderFrom(ms []*transportv1.Header) http.Header {
 }
 
 // reasons pairs what can be compared.
-var reasons = map[transport.Reason]transportv1.Reason{
+var reasons = map[transport.Reason]transportv1.Reason{ //nolint:gochecknoglobals // a table
 	transport.Done:          transportv1.Reason_REASON_DONE,
 	transport.PeerGone:      transportv1.Reason_REASON_PEER_GONE,
 	transport.SessionGone:   transportv1.Reason_REASON_SESSION_GONE,
