@@ -83,7 +83,7 @@ func TestASecretIsRevealedAndComparedOnPurposeOnly(t *testing.T) {
 		t.Error("the empty secret is wrong")
 	}
 	var cfg struct{ Token Secret }
-	if err := json.Unmarshal([]byte(`{"Token":"`+token+`"}`), &cfg); err != nil || cfg.Token.Reveal() != token { //nolint:musttag // a Config need have none
+	if err := json.Unmarshal([]byte(`{"Token":"`+token+`"}`), &cfg); err != nil || cfg.Token.Reveal() != token {
 		t.Errorf("from JSON: %v", err)
 	}
 	if text, _ := a.MarshalText(); string(text) != redacted {
