@@ -93,7 +93,7 @@ test: ## every test, with the race detector
 
 .PHONY: race
 race: ## the tests of races (ConcurrentSafe in their name), many times
-	go test -race -run ConcurrentSafe -count 20 work
+	go test -race -run ConcurrentSafe -count 10 work
 
 .PHONY: bench
 bench: ## measure core beside other pools, and sessions beside the SDK used directly
