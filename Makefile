@@ -1,9 +1,9 @@
 # Everything CI runs, and each step alone. "make check" runs them all.
 #
-# The modules of go.work are reached by the package pattern "work". Three modules
+# The modules of go.work are reached by the package pattern "work". Four modules
 # stand outside it, so that what they need never enters a user's dependency
-# graph: examples/bench, examples/langchain and .ci/tools. They are checked on
-# their own.
+# graph: examples/bench, examples/langchain and .ci/tools, which are checked on
+# their own, and .ci/proto, which has tools and no code.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -13,8 +13,8 @@
 // The factory's second parameter is a struct. Its JSON Schema is derived from it,
 // and an instance's configuration is decoded into it strictly. Fields of the type
 // auth.Secret are secrets: the host delivers them apart from the configuration, and
-// one that stands in it is refused. Return *auth.ConfigError for what is wrong with
-// a value, all faults joined; they reach the host as they are.
+// one that stands in it is refused. Return the *ConfigError of the kind's package for
+// what is wrong with a value, all faults joined; they reach the host as they are.
 //
 // # Logging
 //
@@ -25,7 +25,8 @@
 //
 // # Errors
 //
-// Errors cross the wire with all that package auth says a caller may branch on. The
+// Errors cross the wire with all that the package of their kind (auth, transport,
+// probe, metrics) says a caller may branch on. The
 // host also learns whether the plugin failed or what it talks to: network errors,
 // throttling and refusals are the latter, and an error with a method
 //

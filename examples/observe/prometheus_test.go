@@ -284,6 +284,10 @@ func (p *prom) poll(t *testing.T, what string, done func() (bool, error)) {
 		if time.Now().After(limit) {
 			t.Fatalf("waited in vain for %s (%v)", what, err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("waited in vain for %s: %v", what, context.Cause(t.Context()))
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }

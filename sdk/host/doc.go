@@ -16,6 +16,7 @@
 // Every call has a deadline. A plugin that crashes, hangs, loses its connection or
 // outgrows its memory limit is ended and started again, with backoff; its instances
 // are opened again as they were, and calls that were under way are repeated once.
+// Messages of a transport never are: its sessions end and say so.
 // After too many failures in a row calls fail at once with a *DownError, until a
 // start succeeds.
 //
@@ -26,6 +27,7 @@
 // # Errors
 //
 // A binary that cannot be used is a *LaunchError with path, reason and remedy. What
-// a plugin answers is an *Error, in which errors.Is and errors.As find what package
-// auth documents; it also says who failed and whether the call may have run.
+// a plugin answers is an *Error, in which errors.Is and errors.As find what the
+// package of its kind documents; it also says who failed and whether the call may
+// have run.
 package host

@@ -96,7 +96,7 @@ func FuzzSignMatchesTheVerifier(f *testing.F) {
 		}
 		req, err := http.NewRequest("POST", raw, nil)
 		if err != nil || req.URL.Fragment != "" || strings.Contains(raw, "#") {
-			t.Skip()
+			t.Skip("no request has such a URL")
 		}
 		h := http.Header{"X-Amz-Meta": {value}}
 		if auth.CheckHeader(h) != nil {
