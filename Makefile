@@ -93,7 +93,8 @@ test: ## every test, with the race detector
 
 .PHONY: race
 race: ## the tests of races (ConcurrentSafe in their name), many times
-	go test -race -run ConcurrentSafe -count 10 work
+	@go test -race -run ConcurrentSafe -count 10 \
+		$$(grep -rl --include='*_test.go' --exclude-dir=bin 'ConcurrentSafe(' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: bench
 bench: ## measure core beside other pools, and sessions beside the SDK used directly
