@@ -21,47 +21,30 @@ import (
 // tests may run at the same time.
 func Auth[C any, P auth.Provider](t *testing.T, open func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C]) {
 	t.Helper()
-	for _, c := range authInProcess(open, opts) {
-		t.Run(c.name, func(t *testing.T) { c.run(t) })
-	}
-}
-
-// check is one thing to find out.
-type check struct {
-	name string
-	run  func(testing.TB)
+	runAll(t, authInProcess(open, opts))
 }
 
 // authInProcess lists the checks of Auth.
 func authInProcess[C any, P auth.Provider](
 	open func(ctx context.Context, cfg C) (P, error), opts AuthOptions[C],
 ) []check {
-	opts = opts.withDefaults()
-	s := &authSuite[C]{opts: opts, headers: opts.Headers, secrets: newSecrets(opts.Secrets)}
-	s.open = func(ctx context.Context, cfg C) (auth.Provider, error) {
-		p, err := open(ctx, cfg)
-		if err != nil {
-			return nil, err
-		}
-		if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-			return nil, errors.New("plugintest: the factory returned neither a provider nor an error")
-		}
-		return p, nil
-	}
+	s := newAuthSuite(opts)
+	s.open, s.headers = factoryOf[auth.Provider](open), s.opts.Headers
 	return append(s.contract(), s.check("Printing", s.printing), s.check("Goroutines", s.goroutines))
 }
 
 // authSuite checks providers, wherever they run.
 type authSuite[C any] struct {
+	suite
+
 	opts    AuthOptions[C]
 	headers []string // declared
-	open    factory[C]
-	secrets *secrets
+	open    factory[C, auth.Provider]
 }
 
-// check makes a check of a function.
-func (s *authSuite[C]) check(name string, run func(*report)) check {
-	return check{name: name, run: func(tb testing.TB) { run(newReport(tb, s.opts.Patience, s.secrets)) }}
+func newAuthSuite[C any](opts AuthOptions[C]) *authSuite[C] {
+	opts = opts.withDefaults()
+	return &authSuite[C]{suite: suite{opts.Patience, opts.lull, newSecrets(opts.Secrets)}, opts: opts}
 }
 
 // contract lists the checks that hold in process and through a host.
@@ -90,8 +73,7 @@ func (s *authSuite[C]) use(r *report, cfg C) *subject {
 	}
 	r.Cleanup(func() {
 		if !p.closed {
-			// Close may wait for what is under way until its context ends.
-			ctx, cancel := context.WithTimeout(context.Background(), moments[3])
+			ctx, cancel := short()
 			defer cancel()
 			_ = p.Close(ctx)
 		}
@@ -102,22 +84,20 @@ func (s *authSuite[C]) use(r *report, cfg C) *subject {
 // make calls the factory.
 func (s *authSuite[C]) make(r *report, cfg C) (*subject, error) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
-	defer cancel() // the factory's context ends with the call
-	var p auth.Provider
-	err := errors.New("the factory did not return")
-	if !r.within("the factory", func() { p, err = s.open(ctx, cfg) }) {
-		r.FailNow()
-	}
+	p, err := s.open.make(r, cfg)
 	if err != nil {
-		r.inspectError("the factory", err)
 		return nil, err
 	}
+	return s.subject(r, p), nil
+}
+
+// subject looks at each call of a provider.
+func (s *authSuite[C]) subject(r *report, p auth.Provider) *subject {
 	u := &subject{r: r, p: p, headers: s.headers}
 	u.signer, u.signs = auth.AsSigner(p)
 	u.observer, u.observes = auth.AsObserver(p)
 	u.interactive, u.logsIn = auth.AsInteractive(p)
-	return u, nil
+	return u
 }
 
 // subject is a provider, each call of which is looked at.
@@ -264,29 +244,11 @@ func (s *authSuite[C]) requests() []auth.Request {
 	return append([]auth.Request{s.opts.Request}, s.opts.Others...)
 }
 
-// fields are the fields of all the auth.ConfigErrors in an error.
-func fields(err error) []string {
-	var all []string
-	//nolint:errorlint // it is the tree that is walked
-	switch e := err.(type) {
-	case nil:
-	case *auth.ConfigError:
-		all = append(all, e.Field)
-		all = append(all, fields(e.Err)...)
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			all = append(all, fields(inner)...)
-		}
-	case interface{ Unwrap() error }:
-		all = append(all, fields(e.Unwrap())...)
+// authField is the field that a configuration error of this kind names.
+func authField(err error) (string, bool) {
+	e, ok := err.(*auth.ConfigError) //nolint:errorlint // faulty unwraps
+	if !ok {
+		return "", false
 	}
-	return all
-}
-
-// ended says what became of a context that ends with err.
-func ended(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "whose deadline passed"
-	}
-	return "whose context was cancelled"
+	return e.Field, true
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -136,7 +135,7 @@ func (s *authSuite[C]) failures(r *report) {
 			_ = u.Close(context.Background())
 			r.faultf("%s: the factory succeeded, and should have refused the field %s", f.Name, f.Field)
 		case f.Field != "":
-			if !slices.Contains(fields(err), f.Field) {
+			if !slices.Contains(faulty(err, authField), f.Field) {
 				r.faultf("%s: the error holds no *auth.ConfigError of the field %s: %v", f.Name, f.Field, err)
 			}
 		case err != nil:
@@ -153,61 +152,27 @@ func (s *authSuite[C]) failures(r *report) {
 	}
 }
 
-// moments are when contexts end: before the call, while it begins, and when it has
-// surely begun.
-var moments = []time.Duration{0, time.Millisecond, 20 * time.Millisecond, 200 * time.Millisecond}
+// sends is the call that a caller of a provider makes.
+func (s *authSuite[C]) sends(u *subject) call {
+	return func(ctx context.Context) error {
+		_, _, err := u.send(ctx, s.opts.Request)
+		return err
+	}
+}
 
 // cancellation: a call ends soon after its context.
-func (s *authSuite[C]) cancellation(r *report) {
-	s.ending(r, context.Canceled, func(after time.Duration) (context.Context, context.CancelFunc) {
-		ctx, cancel := context.WithCancel(context.Background())
-		if after == 0 {
-			cancel()
-			return ctx, cancel
-		}
-		timer := time.AfterFunc(after, cancel)
-		return ctx, func() { timer.Stop(); cancel() }
-	})
-}
+func (s *authSuite[C]) cancellation(r *report) { s.ending(r, context.Canceled) }
 
 // deadline: a call ends soon after its deadline.
-func (s *authSuite[C]) deadline(r *report) {
-	s.ending(r, context.DeadlineExceeded, func(after time.Duration) (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.Background(), after)
-	})
-}
+func (s *authSuite[C]) deadline(r *report) { s.ending(r, context.DeadlineExceeded) }
 
-func (s *authSuite[C]) ending(r *report, want error, in func(time.Duration) (context.Context, context.CancelFunc)) {
-	try := func(u *subject, stalled bool) {
-		for _, after := range moments {
-			ctx, cancel := in(after)
-			r.within("Credentials "+ended(want), func() {
-				_, _, err := u.send(ctx, s.opts.Request)
-				switch {
-				case err == nil && stalled:
-					r.faultf("Stalled: Credentials succeeded, and should have to wait")
-				case err == nil || errors.Is(err, want): // the plugin's clock may be a little ahead
-				case ctx.Err() == nil:
-					r.faultf("Credentials failed before its context ended: %v", err)
-				default:
-					r.faultf("Credentials %s returned another error: %v", ended(want), err)
-				}
-			})
-			cancel()
-			if r.Failed() {
-				return
-			}
-			if !stalled { // from memory, it may succeed at any moment
-				return
-			}
-		}
-	}
-	try(s.use(r, s.opts.Config), false)
+func (s *authSuite[C]) ending(r *report, how error) {
+	r.ends("Credentials", how, s.sends(s.use(r, s.opts.Config)), false)
 	if s.opts.Stalled == nil {
 		r.Log("Stalled is nil: that calls under way end with their context is not checked")
 		return
 	}
-	try(s.use(r, *s.opts.Stalled), true)
+	r.ends("Credentials", how, s.sends(s.use(r, *s.opts.Stalled)), true)
 }
 
 // alone: the end of one caller is not that of another.
@@ -216,45 +181,18 @@ func (s *authSuite[C]) alone(r *report) {
 		r.Skip("Stalled is nil")
 	}
 	u := s.use(r, *s.opts.Stalled)
-	first, endFirst := context.WithCancel(context.Background())
-	second, endSecond := context.WithCancel(context.Background())
-	defer endFirst()
-	defer endSecond()
-	one := r.start("Credentials", func() { _, _, _ = u.send(first, s.opts.Request) })
-	two := r.start("Credentials", func() {
-		_, _, err := u.send(second, s.opts.Request)
-		if second.Err() == nil {
-			r.faultf("when one caller's context ended, another caller's Credentials returned: %v", err)
-		}
-	})
-	time.Sleep(s.opts.lull) // lets both get under way, and proves nothing
-	endFirst()
-	r.wait("Credentials whose context was cancelled", one)
-	time.Sleep(s.opts.lull)
-	endSecond()
-	r.wait("Credentials whose context was cancelled", two)
+	s.suite.alone(r, "Credentials", s.sends(u), s.sends(u))
 }
-
-// callers and rounds are how much happens at the same time.
-const callers, rounds = 8, 4
 
 // concurrent: everything, at the same time.
 func (s *authSuite[C]) concurrent(r *report) {
 	u := s.use(r, s.opts.Config)
-	var wg sync.WaitGroup
 	requests := s.requests()
-	began := make(chan struct{})
-	for n := range callers {
-		wg.Go(func() {
-			<-began
-			r.shield("a call among others", func() {
-				for i := range rounds {
-					s.everything(r, u, requests[(n+i)%len(requests)])
-				}
-			})
-		})
-	}
-	r.within("calls at the same time", func() { close(began); wg.Wait() })
+	r.atOnce("a call", func(n int) {
+		for i := range rounds {
+			s.everything(r, u, requests[(n+i)%len(requests)])
+		}
+	})
 }
 
 // everything is one of each call.

@@ -13,14 +13,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/jsonschema-go/jsonschema"
 
-	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
@@ -33,9 +31,7 @@ import (
 // Signals and the end of the host are checked on Unix only.
 func Binary(t *testing.T, path string, opts BinaryOptions) {
 	t.Helper()
-	for _, c := range binaryChecks(path, opts) {
-		t.Run(c.name, func(t *testing.T) { c.run(t) })
-	}
+	runAll(t, binaryChecks(path, opts))
 }
 
 // Build builds a main package, named as "go build" names it, and returns the path of
@@ -55,36 +51,29 @@ func Build(t testing.TB, pkg string) string {
 
 // binarySuite checks one binary.
 type binarySuite struct {
-	path     string
-	env      []string
-	auth     *authSuite[host.Instance] // nil if it is not of that kind
-	patience time.Duration
-	secrets  *secrets
+	suite
+
+	path  string
+	env   []string
+	kinds []binaryKind
 }
 
 // binaryChecks lists the checks of Binary.
 func binaryChecks(path string, opts BinaryOptions) []check {
-	b := &binarySuite{path: path, env: opts.Env, patience: defaultPatience, secrets: newSecrets(nil)}
+	b := &binarySuite{path: path, env: opts.Env, kinds: opts.kinds()}
+	b.patience, b.secrets = defaultPatience, newSecrets(nil)
+	for i, k := range b.kinds {
+		if c := k.common(); i == 0 || c.patience > b.patience {
+			b.patience = c.patience
+		}
+		b.secrets.add(k.common().secrets)
+	}
 	checks := []check{b.check("Describe", b.describe), b.check("ByHand", b.byHand), b.check("Start", b.start)}
-	if opts.Auth == nil {
-		return append(checks, b.unixChecks()...)
+	for _, k := range b.kinds {
+		k.common().secrets = b.secrets // what one kind is given, no other may show
+		checks = append(checks, b.kindChecks(k)...)
 	}
-	o := opts.Auth.withDefaults()
-	b.patience, b.secrets = o.Patience, newSecrets(o.Secrets)
-	b.auth = &authSuite[host.Instance]{opts: o, secrets: b.secrets}
-	for i, c := range b.auth.contract() {
-		checks = append(checks, check{name: c.name, run: func(tb testing.TB) {
-			s := b.through(b.launch(newReport(tb, b.patience, b.secrets)))
-			s.contract()[i].run(tb)
-		}})
-	}
-	checks = append(checks,
-		b.check("Garbage", b.garbage), b.check("Large", b.large), b.check("Many", b.many), b.check("Kill", b.kill))
 	return append(checks, b.unixChecks()...)
-}
-
-func (b *binarySuite) check(name string, run func(*report)) check {
-	return check{name: name, run: func(tb testing.TB) { run(newReport(tb, b.patience, b.secrets)) }}
 }
 
 // launch runs the binary for the length of a check, and sees that nothing is left.
@@ -118,22 +107,10 @@ func (b *binarySuite) launch(r *report, adjust ...func(*host.Plugin)) *host.Runn
 	return run
 }
 
-// through makes a suite whose providers are instances of a running plugin.
-func (b *binarySuite) through(run *host.Running) *authSuite[host.Instance] {
-	s := *b.auth
-	s.headers = kindOf(run.Describe()).Headers
-	s.open = func(ctx context.Context, in host.Instance) (auth.Provider, error) {
-		in.Name = fmt.Sprintf("%s-%d", in.Name, instances.Add(1))
-		return run.Auth(ctx, in)
-	}
-	return &s
-}
-
-var instances atomic.Int64 //nolint:gochecknoglobals // tells the names of instances apart
-
-func kindOf(d host.Description) host.KindDescription {
+// kindOf finds what a plugin says about a kind.
+func kindOf(d host.Description, name string) host.KindDescription {
 	for _, k := range d.Kinds {
-		if k.Name == wire.KindAuth {
+		if k.Name == name {
 			return k
 		}
 	}
@@ -192,26 +169,29 @@ func (b *binarySuite) describe(r *report) {
 		if err == nil {
 			resolved, err = schema.Resolve(nil)
 		}
+		i := slices.IndexFunc(b.kinds, func(have binaryKind) bool { return have.kind() == k.Name })
 		switch {
 		case err != nil:
 			r.faultf("the configuration of the kind %s has no valid JSON Schema: %v", k.Name, err)
-		case k.Name != wire.KindAuth:
+		case i >= 0:
+			checkConfig(r, b.kinds[i].works(), resolved)
+		case option[k.Name] == "":
 			r.Logf("the kind %s is not checked by Binary", k.Name)
-		case b.auth == nil:
-			r.faultf("the plugin is of the kind %s, and BinaryOptions.Auth does not say how to use it", k.Name)
 		default:
-			b.checkConfig(r, resolved)
+			r.faultf("the plugin is of the kind %s, and BinaryOptions.%s does not say how to use it", k.Name, option[k.Name])
 		}
 	}
-	if b.auth != nil && kindOf(d).Name == "" {
-		r.faultf("BinaryOptions.Auth is set, and the plugin is not of the kind %s", wire.KindAuth)
+	for _, k := range b.kinds {
+		if kindOf(d, k.kind()).Name == "" {
+			r.faultf("BinaryOptions.%s is set, and the plugin is not of the kind %s", option[k.kind()], k.kind())
+		}
 	}
 }
 
 // checkConfig: a configuration that works is one that the schema describes.
-func (b *binarySuite) checkConfig(r *report, schema *jsonschema.Resolved) {
+func checkConfig(r *report, in host.Instance, schema *jsonschema.Resolved) {
 	var doc any = map[string]any{}
-	if cfg := b.auth.opts.Config.Config; cfg != nil {
+	if cfg := in.Config; cfg != nil {
 		raw, err := json.Marshal(cfg)
 		if err == nil {
 			err = json.Unmarshal(raw, &doc)

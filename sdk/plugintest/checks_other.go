@@ -2,7 +2,13 @@
 
 package plugintest
 
+import "errors"
+
 func (b *binarySuite) unixChecks() []check { return nil }
+
+const canStop = false
+
+func stopProcess(int) error { return errors.ErrUnsupported }
 
 // remainders cannot be looked for here.
 func remainders(int) func() string { return func() string { return "" } }

@@ -10,13 +10,13 @@ import (
 	"sync/atomic"
 )
 
-// goroutines: what the provider started ends with it. Goroutines inherit the profiler's
+// leaks: what a plugin started ends with it. Goroutines inherit the profiler's
 // labels of the one that started them, which tells those of this check from others.
 // What is started once for all, by a library, is there from the first round on.
-func (s *authSuite[C]) goroutines(r *report) {
+func (r *report) leaks(lives func(*report)) {
 	for round := range 2 {
 		label := fmt.Sprintf("%d-%d", leakRuns.Add(1), round)
-		pprof.Do(context.Background(), pprof.Labels(leakLabel, label), func(context.Context) { s.lives(r) })
+		pprof.Do(context.Background(), pprof.Labels(leakLabel, label), func(context.Context) { lives(r) })
 		if round == 0 {
 			continue
 		}
@@ -29,7 +29,7 @@ func (s *authSuite[C]) goroutines(r *report) {
 			return left == ""
 		}
 		if !r.poll(back) {
-			r.faultf("goroutines that the provider started are still there after Close:\n%s", left)
+			r.faultf("goroutines that the plugin started are still there after Close:\n%s", left)
 		}
 	}
 }
@@ -37,6 +37,9 @@ func (s *authSuite[C]) goroutines(r *report) {
 const leakLabel = "plugintest"
 
 var leakRuns atomic.Int64 //nolint:gochecknoglobals // tells the runs of a process apart
+
+// goroutines: what the provider started ends with it.
+func (s *authSuite[C]) goroutines(r *report) { r.leaks(s.lives) }
 
 // lives has providers live and end.
 func (s *authSuite[C]) lives(r *report) {

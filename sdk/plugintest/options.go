@@ -1,7 +1,6 @@
 package plugintest
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"maps"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 // AuthOptions says how to use a plugin of the kind auth. C is the plugin's
@@ -76,6 +76,20 @@ type BinaryOptions struct {
 	Auth *AuthOptions[host.Instance]
 }
 
+// option is the field of BinaryOptions for a kind.
+var option = map[string]string{wire.KindAuth: "Auth"} //nolint:gochecknoglobals // a table
+
+// kinds are those that the options say how to use.
+func (o BinaryOptions) kinds() []binaryKind {
+	var all []binaryKind
+	if o.Auth != nil {
+		k := &authBinary{newAuthSuite(*o.Auth)}
+		k.headers = []string{"*"} // the host holds it to what it declares
+		all = append(all, k)
+	}
+	return all
+}
+
 // withDefaults completes the options.
 func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
 	if o.Request.Target.URL == "" {
@@ -88,7 +102,7 @@ func (o AuthOptions[C]) withDefaults() AuthOptions[C] {
 		o.Patience = defaultPatience
 	}
 	if o.lull == 0 {
-		o.lull = 20 * time.Millisecond
+		o.lull = defaultLull
 	}
 	if o.Challenge == nil {
 		o.Challenge = func(sent auth.HTTPRequest, generation string) auth.Challenge {
@@ -163,9 +177,6 @@ func httpRequest(req auth.Request, header http.Header) auth.HTTPRequest {
 	}
 }
 
-// factory makes providers of a configuration.
-type factory[C any] func(ctx context.Context, cfg C) (auth.Provider, error)
-
 // jsonOf is v as JSON, if it has such a form.
 func jsonOf(v any) string {
 	b, err := json.Marshal(v)
@@ -174,5 +185,3 @@ func jsonOf(v any) string {
 	}
 	return string(b)
 }
-
-const defaultPatience = 30 * time.Second

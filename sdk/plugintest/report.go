@@ -62,6 +62,15 @@ func newSecrets(known []auth.Secret) *secrets {
 	return s
 }
 
+// add adds those of others.
+func (s *secrets) add(o *secrets) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for v := range o.values {
+		s.hide(v)
+	}
+}
+
 // minSecret is the length from which on a value is looked for: shorter ones are found
 // everywhere.
 const minSecret = 4
