@@ -84,6 +84,7 @@ func (b *binarySuite) launch(r *report, adjust ...func(*host.Plugin)) *host.Runn
 		Limits: host.Limits{
 			Start: b.patience, Call: b.patience, CircuitAfter: -1,
 			RestartMin: time.Millisecond, RestartMax: 100 * time.Millisecond,
+			HealthTimeout: b.patience, // who is slow is not ill
 		},
 	}
 	for _, f := range adjust {
@@ -236,6 +237,9 @@ func (b *binarySuite) start(r *report) {
 	}
 }
 
+// dropped is what a host says of lines that it dropped.
+const dropped = "lines of the plugin's output were dropped"
+
 // watcher reads the plugin's log for secrets. It keeps none of it.
 type watcher struct {
 	r     *report
@@ -252,6 +256,12 @@ func (w *watcher) Handle(_ context.Context, rec slog.Record) error {
 		return true
 	})
 	w.r.inspect("the plugin's log", b.String())
+	switch rec.Message {
+	case forged:
+		w.r.faultf("a line of text from outside became a record of the plugin's log: use slog")
+	case dropped:
+		w.r.faultf("the plugin writes more lines to its log than a host takes: %v", b.String())
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func TestEveryFlawOfABinaryIsFoundAndNamed(t *testing.T) {
 		{"acme-litters", "", "HostGone", "the plugin left the folder that MCPOOL_RUN_DIR names"},
 		{"acme-talks", "", "auth/Credentials", "the plugin's log shows a secret"},
 		{"acme-lonely", "", "auth/Many", "opening one of 8 instances"},
-		{"acme-fragile", "", "auth/Large", "a Challenge of 1 MiB ended the plugin"},
+		{"acme-fragile", "", "auth/Large", "the plugin ended by itself"},
 		{"acme-forgets", "", "auth/Kill", "a call that kill -9 hit"},
 		{"acme-anonymous", "", "auth/Failures", "no *auth.ConfigError of the field Key"},
 		{"acme", "undeclared", "auth/Credentials", `it sets the header X-Acme, and declares only ["Authorization"]`},

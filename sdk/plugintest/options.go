@@ -74,10 +74,12 @@ type BinaryOptions struct {
 	Env []string
 	// Auth says how to use the kind auth. Nil if the plugin is not of that kind.
 	Auth *AuthOptions[host.Instance]
+	// Metrics says how to use the kind metrics. Nil if the plugin is not of that kind.
+	Metrics *MetricsOptions[host.Instance]
 }
 
 // option is the field of BinaryOptions for a kind.
-var option = map[string]string{wire.KindAuth: "Auth"} //nolint:gochecknoglobals // a table
+var option = map[string]string{wire.KindAuth: "Auth", wire.KindMetrics: "Metrics"} //nolint:gochecknoglobals // a table
 
 // kinds are those that the options say how to use.
 func (o BinaryOptions) kinds() []binaryKind {
@@ -86,6 +88,9 @@ func (o BinaryOptions) kinds() []binaryKind {
 		k := &authBinary{newAuthSuite(*o.Auth)}
 		k.headers = []string{"*"} // the host holds it to what it declares
 		all = append(all, k)
+	}
+	if o.Metrics != nil {
+		all = append(all, &metricsBinary{newMetricsSuite(*o.Metrics)})
 	}
 	return all
 }

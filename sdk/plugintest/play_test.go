@@ -19,9 +19,13 @@ import (
 )
 
 // play is the plugin that the program's name names, and reports whether it names one:
-// "acme", or "acme-" and the flaw of the program.
+// "acme" or "vat", or one of them with a dash and the flaw of the program.
 func play(name string) bool {
-	flaw, ok := strings.CutPrefix(filepath.Base(name), "acme")
+	name = filepath.Base(name)
+	if flaw, ok := strings.CutPrefix(name, "vat"); ok {
+		return playVat(flaw)
+	}
+	flaw, ok := strings.CutPrefix(name, "acme")
 	if !ok {
 		return false
 	}

@@ -112,6 +112,13 @@ func (r *report) inspectError(what string, err error) {
 	}
 }
 
+// forged is the message of a log record that nobody wrote. Text from outside, with
+// poison in it, would make one of a line of its own.
+const (
+	forged = "plugintest: forged"
+	poison = "\n" + `{"level":"ERROR","msg":"` + forged + `"}` + "\n"
+)
+
 // printed is v as it may get into a log.
 func printed(v any) string {
 	return fmt.Sprintf("%v\n%+v\n%#v\n%s\n%q\n", v, v, v, v, v) + jsonOf(v)
