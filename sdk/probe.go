@@ -56,7 +56,7 @@ func (s *probeServer) Probe(stream probeStream) error {
 	defer cancel()
 	target := &remoteTarget{
 		ctx: ctx, stream: stream, about: wire.TargetFrom(begin.GetTarget()),
-		calls: make(map[uint64]chan *probev1.CallResult),
+		calls: make(map[uint64]chan *probev1.CallResult), room: make(chan struct{}, wire.MaxCalls),
 	}
 	go func() { // ends with the stream, when this method returns
 		for {
@@ -86,6 +86,7 @@ type remoteTarget struct {
 	ctx    context.Context //nolint:containedctx // of the probe, which is all that it lives for
 	stream probeStream
 	about  probe.Description
+	room   chan struct{} // a place for each call that the host has not answered
 
 	sending sync.Mutex // held while a message is sent
 	over    bool       // guarded by sending
@@ -97,7 +98,7 @@ type remoteTarget struct {
 
 func (t *remoteTarget) Describe() probe.Description { return t.about }
 
-// Call has the host make a call.
+// Call has the host make a call. It waits while wire.MaxCalls are under way.
 func (t *remoteTarget) Call(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
 	if !t.about.Lists(method) { // the host would say the same
 		return nil, fmt.Errorf("%w: %q", probe.ErrNotListed, method)
@@ -105,17 +106,19 @@ func (t *remoteTarget) Call(ctx context.Context, method string, params json.RawM
 	if n, limit := len(params), messageLimit()-wire.PartRoom; n > limit {
 		return nil, fmt.Errorf("sdk: the params of %s have %d bytes, at most %d are allowed", method, n, limit)
 	}
+	select {
+	case t.room <- struct{}{}: // until the answer comes, whoever waits for it: the host counts too
+	case <-t.ctx.Done():
+		return nil, context.Cause(t.ctx)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	answer := make(chan *probev1.CallResult, 1)
 	t.mu.Lock()
 	t.last++
 	call := &probev1.Call{Id: t.last, Method: method, Params: params}
 	t.calls[call.GetId()] = answer
 	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		delete(t.calls, call.GetId())
-		t.mu.Unlock()
-	}()
 	if deadline, ok := ctx.Deadline(); ok {
 		call.Timeout = durationpb.New(max(time.Until(deadline), 0))
 	}
@@ -155,6 +158,7 @@ func (t *remoteTarget) deliver(m *probev1.CallResult) {
 	t.mu.Unlock()
 	if answer != nil {
 		answer <- m
+		<-t.room
 	}
 }
 

@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mcpool/mcpool/sdk"
@@ -52,6 +55,19 @@ func (l *looker) Probe(ctx context.Context, target probe.Target) (probe.Verdict,
 	case "size":
 		value, err := target.Call(ctx, arg, nil)
 		return probe.Verdict{Status: probe.Healthy, Reason: fmt.Sprint(len(value))}, err
+	case "many": // so many calls at the same time
+		count, _ := strconv.Atoi(arg)
+		var failed atomic.Int64
+		var wg sync.WaitGroup
+		for range count {
+			wg.Go(func() {
+				if _, err := target.Call(ctx, "gather", nil); err != nil {
+					failed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		return probe.Verdict{Status: probe.Healthy, Reason: fmt.Sprintf("%d failed", failed.Load())}, ctx.Err()
 	case "early": // gives up one call and makes another
 		soon, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
 		defer cancel()

@@ -81,7 +81,9 @@ func (p *Prober) probe(
 		}
 		switch m := m.GetMessage().(type) {
 		case *probev1.ProbeResponse_Call:
-			x.call(ctx, m.Call)
+			if err := x.call(ctx, m.Call); err != nil {
+				return probe.Verdict{}, err
+			}
 		case *probev1.ProbeResponse_Cancel:
 			x.cancel(m.Cancel.GetId())
 		case *probev1.ProbeResponse_Done:
@@ -123,8 +125,8 @@ func (x *probeStream) cancel(id uint64) {
 }
 
 // call makes one call, in a goroutine of its own, and answers. What the plugin has
-// running beyond maxAsks is refused.
-func (x *probeStream) call(ctx context.Context, call *probev1.Call) {
+// running beyond wire.MaxCalls is answered with a failure.
+func (x *probeStream) call(ctx context.Context, call *probev1.Call) error {
 	var cancel context.CancelFunc
 	if t := call.GetTimeout(); t != nil {
 		ctx, cancel = context.WithTimeout(ctx, t.AsDuration())
@@ -133,14 +135,23 @@ func (x *probeStream) call(ctx context.Context, call *probev1.Call) {
 	}
 	x.mu.Lock()
 	_, twice := x.cancels[call.GetId()]
-	refused := twice || len(x.cancels) >= maxAsks
-	if !refused {
+	full := len(x.cancels) >= wire.MaxCalls
+	if !twice && !full {
 		x.cancels[call.GetId()] = cancel
 	}
 	x.mu.Unlock()
-	if refused {
+	switch {
+	case twice: // an answer would be taken for that of the other
 		cancel()
-		return // the plugin waits for the others first, or until its context ends
+		return &Error{Message: fmt.Sprintf("the plugin made two calls with the id %d", call.GetId())}
+	case full:
+		cancel()
+		failure := wire.Failure(fmt.Errorf("%d calls are under way, and no more are made at once", wire.MaxCalls))
+		failure.MayHaveRun = false
+		_ = x.send(&probev1.ProbeRequest{Message: &probev1.ProbeRequest_Result{Result: &probev1.CallResult{
+			Id: call.GetId(), Outcome: &probev1.CallResult_Failure{Failure: failure},
+		}}})
+		return nil
 	}
 	x.calls.Go(func() {
 		answer := x.ask(ctx, call)
@@ -151,6 +162,7 @@ func (x *probeStream) call(ctx context.Context, call *probev1.Call) {
 		cancel()
 		_ = x.send(&probev1.ProbeRequest{Message: &probev1.ProbeRequest_Result{Result: answer}}) // a broken stream ends in Recv
 	})
+	return nil
 }
 
 func (x *probeStream) ask(ctx context.Context, call *probev1.Call) *probev1.CallResult {

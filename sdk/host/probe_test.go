@@ -6,13 +6,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	probev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/probe/v1"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 	"github.com/go-mcpool/mcpool/sdk/metrics"
 	"github.com/go-mcpool/mcpool/sdk/probe"
 )
@@ -22,12 +27,40 @@ type resource struct {
 	id       string
 	unlisted atomic.Int32
 	freed    chan struct{}
+	group    group
+}
+
+// group keeps calls until there are as many as a probe can have at once.
+type group struct {
+	mu    sync.Mutex
+	here  int           // guarded by mu
+	most  int           // guarded by mu
+	whole chan struct{} // guarded by mu
+}
+
+func (g *group) join(ctx context.Context) {
+	g.mu.Lock()
+	if g.whole == nil {
+		g.whole = make(chan struct{})
+	}
+	g.here++
+	g.most = max(g.most, g.here)
+	whole := g.whole
+	if g.here == wire.MaxCalls {
+		g.here, g.whole = 0, nil
+		close(whole)
+	}
+	g.mu.Unlock()
+	select {
+	case <-whole:
+	case <-ctx.Done():
+	}
 }
 
 func (r *resource) Describe() probe.Description {
 	return probe.Description{
 		Kind: "k", Pool: "p", ID: r.id, Attrs: map[string]string{"x": "y"},
-		Methods: []string{"ping", "fails", "breaks", "hang", "large", "panics"},
+		Methods: []string{"ping", "fails", "breaks", "hang", "large", "panics", "gather"},
 	}
 }
 
@@ -43,6 +76,9 @@ func (r *resource) Call(ctx context.Context, method string, params json.RawMessa
 		return make(json.RawMessage, 1<<20), nil
 	case "panics":
 		panic("4711")
+	case "gather":
+		r.group.join(ctx)
+		return json.RawMessage("{}"), ctx.Err()
 	case "hang":
 		<-ctx.Done()
 		close(r.freed)
@@ -120,6 +156,71 @@ func TestTheHostItselfRefusesCallsThatATargetDoesNotList(t *testing.T) {
 	if m := x.ask(t.Context(), callOf("ping")); string(m.GetValue()) != "pong" {
 		t.Errorf("answered %v", m)
 	}
+}
+
+// A prober that makes more calls than a probe can have at once waits, and loses none.
+func TestCallsBeyondWhatAProbeCanHaveAtOnceWait(t *testing.T) {
+	t.Parallel()
+	p, err := launchLooker(t).Probe(t.Context(), Instance{Name: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := &resource{id: fmt.Sprintf("many:%d", 5*wire.MaxCalls)}
+	v, err := p.Probe(t.Context(), target)
+	if err != nil || v.String() != "healthy: 0 failed" {
+		t.Errorf("%v, %v", v, err)
+	}
+	if target.group.most != wire.MaxCalls {
+		t.Errorf("%d calls at once, want %d", target.group.most, wire.MaxCalls)
+	}
+}
+
+// sent is a stream that keeps what is sent.
+type sent struct {
+	grpc.BidiStreamingClient[probev1.ProbeRequest, probev1.ProbeResponse]
+
+	mu   sync.Mutex
+	all  []*probev1.CallResult // guarded by mu
+	more chan struct{}
+}
+
+func (s *sent) Send(m *probev1.ProbeRequest) error {
+	s.mu.Lock()
+	s.all = append(s.all, m.GetResult())
+	s.mu.Unlock()
+	s.more <- struct{}{}
+	return nil
+}
+
+// A plugin that does not wait, which is not made with sdk, is answered nevertheless.
+func TestTheHostAnswersCallsBeyondWhatAProbeCanHaveAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	target, stream := &resource{id: "x"}, &sent{more: make(chan struct{}, 2*wire.MaxCalls)}
+	x := &probeStream{
+		stream: stream, target: target, about: target.Describe(), limit: 1 << 20, cancels: make(map[uint64]context.CancelFunc),
+	}
+	for id := range uint64(wire.MaxCalls - 1) {
+		if err := x.call(ctx, &probev1.Call{Id: id, Method: "gather"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.call(ctx, &probev1.Call{Id: 3, Method: "ping"}); err == nil || !strings.Contains(err.Error(), "two calls with the id 3") {
+		t.Errorf("an id that is in use: %v", err)
+	}
+	x.mu.Lock()
+	x.cancels[99] = func() {} // a call that does not come to its end
+	x.mu.Unlock()
+	if err := x.call(ctx, &probev1.Call{Id: 100, Method: "ping"}); err != nil {
+		t.Fatal(err)
+	}
+	<-stream.more
+	if m := stream.all[0]; m.GetId() != 100 || m.GetFailure().GetMayHaveRun() || !strings.Contains(m.GetFailure().GetMessage(), "16 calls are under way") {
+		t.Errorf("one call too many was answered with %v", m)
+	}
+	cancel()
+	x.calls.Wait()
 }
 
 func TestAProbeEndsWithItsContext(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/metrics"
@@ -149,7 +150,7 @@ func (v *vat) Export(ctx context.Context, b metrics.Batch) (metrics.Result, erro
 					fmt.Fprintln(os.Stderr, "sending", m.Name)
 				}
 			}
-			if len(m.Numbers) == 1 && m.Numbers[0].Value == 1 && !strings.ContainsAny(m.Name, "/\x00\n\xff") && len(m.Name) < 100 {
+			if len(m.Numbers) == 1 && m.Numbers[0].Value == 1 && !strings.ContainsAny(m.Name, "/\x00\n") && utf8.ValidString(m.Name) && len(m.Name) < 100 {
 				v.held = append(v.held, m.Name)
 			}
 		}

@@ -7,6 +7,10 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/probe"
 )
 
+// MaxCalls is how many calls of one probe may be without a result. A plugin waits
+// before it makes another, and a host answers those beyond with a failure.
+const MaxCalls = 16
+
 // TargetTo makes the message.
 func TargetTo(d probe.Description) *probev1.Target {
 	return &probev1.Target{Kind: d.Kind, Pool: d.Pool, Id: d.ID, Methods: d.Methods, Attrs: d.Attrs}
