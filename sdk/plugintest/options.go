@@ -74,12 +74,14 @@ type BinaryOptions struct {
 	Env []string
 	// Auth says how to use the kind auth. Nil if the plugin is not of that kind.
 	Auth *AuthOptions[host.Instance]
+	// Probe says how to use the kind probe. Nil if the plugin is not of that kind.
+	Probe *ProbeOptions[host.Instance]
 	// Metrics says how to use the kind metrics. Nil if the plugin is not of that kind.
 	Metrics *MetricsOptions[host.Instance]
 }
 
 // option is the field of BinaryOptions for a kind.
-var option = map[string]string{wire.KindAuth: "Auth", wire.KindMetrics: "Metrics"} //nolint:gochecknoglobals // a table
+var option = map[string]string{wire.KindAuth: "Auth", wire.KindProbe: "Probe", wire.KindMetrics: "Metrics"} //nolint:gochecknoglobals // a table
 
 // kinds are those that the options say how to use.
 func (o BinaryOptions) kinds() []binaryKind {
@@ -88,6 +90,9 @@ func (o BinaryOptions) kinds() []binaryKind {
 		k := &authBinary{newAuthSuite(*o.Auth)}
 		k.headers = []string{"*"} // the host holds it to what it declares
 		all = append(all, k)
+	}
+	if o.Probe != nil {
+		all = append(all, &probeBinary{newProbeSuite(*o.Probe)})
 	}
 	if o.Metrics != nil {
 		all = append(all, &metricsBinary{newMetricsSuite(*o.Metrics)})

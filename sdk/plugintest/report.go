@@ -38,7 +38,7 @@ func newReport(tb testing.TB, patience time.Duration, secrets *secrets) *report 
 // faultf reports what is wrong. It may be called from any goroutine.
 func (r *report) faultf(format string, args ...any) {
 	r.Helper()
-	msg := fmt.Sprintf(format, args...)
+	msg := r.secrets.redact(fmt.Sprintf(format, args...)) // test logs are kept
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over || r.said[msg] {
@@ -46,6 +46,12 @@ func (r *report) faultf(format string, args ...any) {
 	}
 	r.said[msg] = true
 	r.Error(msg)
+}
+
+// Fatalf reports what is wrong and ends the check.
+func (r *report) Fatalf(format string, args ...any) {
+	r.Helper()
+	r.TB.Fatalf("%s", r.secrets.redact(fmt.Sprintf(format, args...)))
 }
 
 // secrets are the values that may not be seen.
@@ -96,7 +102,17 @@ func (s *secrets) in(text string) bool {
 	return false
 }
 
-// inspect reports a secret in a text. The text is not shown: test logs are kept.
+// redact returns a text without them.
+func (s *secrets) redact(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := range s.values {
+		text = strings.ReplaceAll(text, v, "[secret]")
+	}
+	return text
+}
+
+// inspect reports a secret in a text. The text is not shown.
 func (r *report) inspect(what, text string) {
 	r.Helper()
 	if r.secrets.in(text) {
