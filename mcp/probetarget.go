@@ -23,7 +23,12 @@ import (
 // and again, the prober's configuration has to say. Its attributes are
 // protocolVersion, serverName and serverVersion. Params and results are those of
 // the protocol, without their _meta.
+//
+// Of a nil prober it makes nil, which is the pool's own probe.
 func ProbeWith(prober probe.Prober) func(ctx context.Context, s *Session) error {
+	if prober == nil {
+		return nil
+	}
 	return probe.For(prober, func(s *Session) probe.Target { return &sessionTarget{s} })
 }
 

@@ -16,6 +16,13 @@ func (f proberFunc) Probe(ctx context.Context, t probe.Target) (probe.Verdict, e
 	return f(ctx, t)
 }
 
+func TestNoProberIsThePoolsOwnProbe(t *testing.T) {
+	t.Parallel()
+	if ProbeWith(nil) != nil {
+		t.Error("a nil prober became a probe, which finds out nothing")
+	}
+}
+
 func TestAProberSeesASessionAndCallsWhatItLists(t *testing.T) {
 	t.Parallel()
 	everyVersion(t, func(t *testing.T, version string) {

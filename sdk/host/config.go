@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/go-mcpool/mcpool/sdk/config"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 // Config is a configuration file: which plugins there are, which instances they have,
@@ -68,20 +69,36 @@ type ConfigPlugin struct {
 type ConfigInstance struct {
 	// Plugin is the name of one of Plugins. Required.
 	Plugin string `json:"plugin" jsonschema:"The name of one of the plugins."`
-	// Kind is what it is opened as, such as "auth". Required.
-	Kind string `json:"kind" jsonschema:"What it is opened as, such as auth."`
+	// Kind is what it is opened as: "auth", "transport", "probe" or "metrics". Required.
+	Kind string `json:"kind" jsonschema:"What it is opened as."`
 	// Config is the instance's configuration; the plugin's schema says what may be in it.
 	Config json.RawMessage `json:"config,omitempty" jsonschema:"Its configuration, as the plugin's own schema has it."`
 	// Secrets are where the secrets come from, by the path of their field in Config.
 	Secrets map[string]SecretSource `json:"secrets,omitempty" jsonschema:"Where its secrets come from, by the path of their field."`
 }
 
-// ConfigEndpoint is a server in a configuration file.
+// ConfigEndpoint is a server in a configuration file, and which instances are used for
+// it. Several endpoints may name the same instance.
 type ConfigEndpoint struct {
-	// URL is the server's. Required.
-	URL string `json:"url" jsonschema:"The server's URL."`
+	// URL is the server's. Required, unless Transport knows by itself where to go and
+	// there is no Auth.
+	URL string `json:"url,omitempty" jsonschema:"The server's URL."`
 	// Auth is the name of the instance that has the credentials for it; default none.
 	Auth string `json:"auth,omitempty" jsonschema:"The instance that has the credentials for it."`
+	// Transport is the name of the instance that opens connections to it; default HTTP.
+	Transport string `json:"transport,omitempty" jsonschema:"The instance that opens connections to it, if that is not done over HTTP."`
+	// Probe is the name of the instance that tells whether its sessions are good;
+	// default the pool's own way.
+	Probe string `json:"probe,omitempty" jsonschema:"The instance that tells whether its sessions are good."`
+	// Metrics is the name of the instance that takes what is measured; default none.
+	Metrics string `json:"metrics,omitempty" jsonschema:"The instance that takes what is measured."`
+}
+
+// bindings are the members that name an instance, each of the kind of its name.
+func (ep *ConfigEndpoint) bindings() map[string]string {
+	return map[string]string{
+		wire.KindAuth: ep.Auth, wire.KindTransport: ep.Transport, wire.KindProbe: ep.Probe, wire.KindMetrics: ep.Metrics,
+	}
 }
 
 // maxConfig bounds a configuration file and a manifest.
@@ -219,9 +236,9 @@ func (c *Config) instance(f *faults, name string, said map[string]*Description) 
 	}
 	switch {
 	case in.Kind == "":
-		f.addf(where("kind"), `is missing: write "auth"`)
-	case in.Kind != "auth": // nothing binds the other kinds yet
-		f.addf(where("kind"), `= %q is not a kind that can be bound to an endpoint here: there is "auth"; open others with Group.Plugin`, in.Kind)
+		f.addf(where("kind"), "is missing: there are %q", wire.Kinds())
+	case !slices.Contains(wire.Kinds(), in.Kind):
+		f.addf(where("kind"), "= %q is not a kind of plugin: there are %q", in.Kind, wire.Kinds())
 	case said[in.Plugin] != nil:
 		if problem := cannot(said[in.Plugin], in.Kind); problem != "" {
 			f.addf(where("kind"), "= %q, and the manifest of %s says that %s", in.Kind, at("plugins", in.Plugin), problem)
@@ -242,20 +259,26 @@ func (c *Config) endpoint(f *faults, name string) {
 	where := func(field string) string { return at("endpoints", name, field) }
 	u, err := url.Parse(ep.URL)
 	switch {
-	case ep.URL == "":
+	case ep.URL == "" && ep.Transport == "":
 		f.addf(where("url"), "is missing")
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		f.addf(where("url"), "is not the URL of an http or https server")
+	case ep.URL == "" && ep.Auth != "":
+		f.addf(where("url"), "is missing: credentials are for a server, and auth has to know for which")
+	case ep.URL == "":
+	case err != nil || u.Host == "" || ep.Transport == "" && u.Scheme != "http" && u.Scheme != "https":
+		f.addf(where("url"), "is not the URL of an http or https server") // the error would quote it
 	case u.User != nil:
 		f.addf(where("url"), "holds a user: credentials come from the instance that auth names")
 	}
-	if ep.Auth == "" {
-		return
-	}
-	if in, ok := c.Instances[ep.Auth]; !ok {
-		f.addf(where("auth"), "names %q, which is not among the instances: there are %q", ep.Auth, slices.Sorted(maps.Keys(c.Instances)))
-	} else if in.Kind != "" && in.Kind != "auth" {
-		f.addf(where("auth"), "names %q, which is of the kind %q", ep.Auth, in.Kind)
+	for _, kind := range wire.Kinds() {
+		bound := ep.bindings()[kind]
+		if bound == "" {
+			continue
+		}
+		if in, ok := c.Instances[bound]; !ok {
+			f.addf(where(kind), "names %q, which is not among the instances: there are %q", bound, slices.Sorted(maps.Keys(c.Instances)))
+		} else if in.Kind != "" && in.Kind != kind {
+			f.addf(where(kind), "names %q, which is of the kind %q", bound, in.Kind)
+		}
 	}
 }
 

@@ -29,24 +29,37 @@ const wholeConfig = `{
 				"memory_bytes": -1, "hard_memory_bytes": -1, "message_bytes": 1048576, "restart_min": "1ms", "restart_max": "1s",
 				"stable_after": "1m", "circuit_after": 7, "log_lines": 100
 			}
-		}
+		},
+		"carrier": {"path": "carrier", "allow_unverified": true},
+		"looker": {"path": "looker", "allow_unverified": true}
 	},
 	"instances": {
-		"one": {"plugin": "good", "kind": "auth", "config": {"greeting": "hello"}, "secrets": {"key": {"from": "env:GOOD_KEY"}}}
+		"one": {"plugin": "good", "kind": "auth", "config": {"greeting": "hello"}, "secrets": {"key": {"from": "env:GOOD_KEY"}}},
+		"road": {"plugin": "carrier", "kind": "transport"},
+		"look": {"plugin": "looker", "kind": "probe"},
+		"drain": {"plugin": "looker", "kind": "metrics"}
 	},
 	"endpoints": {
 		"left": {"url": "https://left.example/mcp", "auth": "one"},
 		"right": {"url": "https://right.example/mcp", "auth": "one"},
-		"open": {"url": "http://open.example/mcp"}
+		"open": {"url": "http://open.example/mcp"},
+		"all": {"url": "wss://all.example/mcp", "auth": "one", "transport": "road", "probe": "look", "metrics": "drain"},
+		"road": {"transport": "road", "metrics": "drain"}
 	}
 }`
 
-// configDir has the good plugin in it, with its manifest.
+// configDir has the good plugin in it, with its manifest, and those of other kinds.
 func configDir(t *testing.T) string {
 	t.Helper()
 	p := part(t, "good")
-	writeJSON(t, filepath.Join(filepath.Dir(p.Path), "manifest.json"), goodManifest(p.SHA256))
-	return filepath.Dir(p.Path)
+	dir := filepath.Dir(p.Path)
+	writeJSON(t, filepath.Join(dir, "manifest.json"), goodManifest(p.SHA256))
+	for _, name := range []string{"carrier", "looker"} {
+		if err := os.Symlink(filepath.Base(p.Path), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func goodManifest(sum string) *Manifest {
@@ -149,10 +162,10 @@ func TestAConfigurationFileBindsPluginsToEndpoints(t *testing.T) {
 	if got, want := ask(right.Auth, "pid"), fmt.Sprint(g.Plugin("good").Stats().PID); got != want {
 		t.Errorf("the process is %s, want %s", got, want)
 	}
-	if open, err := g.Endpoint("open"); err != nil || open.Auth != nil {
-		t.Errorf("an endpoint without auth has %v, %v", open.Auth, err)
+	if open, err := g.Endpoint("open"); err != nil || open != (Endpoint{Name: "open", URL: "http://open.example/mcp"}) {
+		t.Errorf("an endpoint without bindings is %+v, %v", open, err)
 	}
-	if _, err := g.Endpoint("nowhere"); err == nil || !strings.Contains(err.Error(), `["left" "open" "right"]`) {
+	if _, err := g.Endpoint("nowhere"); err == nil || !strings.Contains(err.Error(), `["all" "left" "open" "right" "road"]`) {
 		t.Errorf("an endpoint that is not there: %v", err)
 	}
 	if g.Plugin("other") != nil {
@@ -191,14 +204,42 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 		"no checksum": {`{"plugins":{"a":{"path":"good"}}}`, []string{"config: plugins.a.sha256 is missing"}},
 		"many": {
 			`{"plugins":{"a":{"path":"good","sha256":"xyz","release":"x"},"b":{"sha256":"xyz","env":["*"],"limits":{"start":"-3s"}}},
-			"instances":{"i":{},"j":{"plugin":"c","kind":"transport","config":[]}},
+			"instances":{"i":{},"j":{"plugin":"c","kind":"telepathy","config":[]}},
 			"endpoints":{"e":{"auth":"k"},"f":{"url":"ftp://x","auth":"j"},"g":{"url":"https://user:pass@x"}}}`,
 			[]string{
 				"plugins.a.release is of no use", "plugins.b.path is missing", "plugins.b.sha256 is not 64", "plugins.b.env has", "plugins.b.limits.start = -3s",
-				"instances.i.plugin is missing", "instances.i.kind is missing", `instances.j.plugin names "c"`, "instances.j.kind = ",
+				"instances.i.plugin is missing", "instances.i.kind is missing", `instances.j.plugin names "c"`, `instances.j.kind = "telepathy" is not a kind of plugin: there are ["auth" "transport" "probe" "metrics"]`,
 				"instances.j.config is not an object", "endpoints.e.url is missing", `endpoints.e.auth names "k"`, "endpoints.f.url is not",
 				`endpoints.f.auth names "j", which is of the kind`, "endpoints.g.url holds a user",
 			},
+		},
+		"bindings of the wrong kind": {
+			`{"plugins":{"p":{"path":"good","allow_unverified":true}},
+			"instances":{"a":{"plugin":"p","kind":"auth"},"t":{"plugin":"p","kind":"transport"},"p":{"plugin":"p","kind":"probe"},"m":{"plugin":"p","kind":"metrics"}},
+			"endpoints":{"e":{"url":"https://x","auth":"t","transport":"p","probe":"m","metrics":"a"},"f":{"url":"https://x","transport":"u","probe":"u","metrics":"u"}}}`,
+			[]string{
+				`endpoints.e.auth names "t", which is of the kind "transport"`, `endpoints.e.transport names "p", which is of the kind "probe"`,
+				`endpoints.e.probe names "m", which is of the kind "metrics"`, `endpoints.e.metrics names "a", which is of the kind "auth"`,
+				`endpoints.f.transport names "u", which is not among the instances: there are ["a" "m" "p" "t"]`,
+				`endpoints.f.probe names "u"`, `endpoints.f.metrics names "u"`,
+			},
+		},
+		"URLs that do not fit": {
+			`{"plugins":{"p":{"path":"good","allow_unverified":true}},"instances":{"a":{"plugin":"p","kind":"auth"},"t":{"plugin":"p","kind":"transport"}},
+			"endpoints":{"e":{"transport":"t","auth":"a"},"f":{"url":"wss://x"},"g":{"url":"not one","transport":"t"},"h":{"url":"wss://user:pass@x","transport":"t"}}}`,
+			[]string{
+				"endpoints.e.url is missing: credentials are for a server", "endpoints.f.url is not the URL",
+				"endpoints.g.url is not the URL", "endpoints.h.url holds a user",
+			},
+		},
+		"the same name twice": {
+			`{"plugins":{"p":{"path":"good","allow_unverified":true}},"instances":{"a":{"plugin":"p","kind":"auth"},"a":{"plugin":"p","kind":"probe"}},
+			"endpoints":{"e":{"url":"https://x","auth":"a","auth":"a"}}}`,
+			[]string{"config: instances.a is there twice", "config: endpoints.e.auth is there twice"},
+		},
+		"a kind that the plugin does not have": {
+			`{"plugins":{"good":{"manifest":"manifest.json"}},"instances":{"i":{"plugin":"good","kind":"transport"}}}`,
+			[]string{`instances.i.kind = "transport", and the manifest of plugins.good says that it offers auth [1 2]`},
 		},
 		"no manifest":                    {`{"plugins":{"a":{"manifest":"none.json"}}}`, []string{"plugins.a.manifest cannot be used"}},
 		"the manifest has others":        {`{"plugins":{"a":{"manifest":"manifest.json"}}}`, []string{`plugins.a.release is needed: the manifest has ["good" "future" "elsewhere" "unsigned"]`}},

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 var update = flag.Bool("update", false, "write config.schema.json")
@@ -28,6 +30,8 @@ func makeSchema(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Properties["instances"].AdditionalProperties.Properties["kind"].Enum = kinds()
+	s.Properties["endpoints"].AdditionalProperties.AnyOf = []*jsonschema.Schema{{Required: []string{"url"}}, {Required: []string{"transport"}}}
 	s.Schema, s.Title = "https://json-schema.org/draft/2020-12/schema", "Plugins of mcpool"
 	tidySchema(s)
 	raw, err := json.MarshalIndent(s, "", "  ")
@@ -35,6 +39,14 @@ func makeSchema(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return append(raw, '\n')
+}
+
+func kinds() []any {
+	var all []any
+	for _, kind := range wire.Kinds() {
+		all = append(all, kind)
+	}
+	return all
 }
 
 // tidySchema says what the decoder does: null is no value.
@@ -84,7 +96,9 @@ func TestTheSchemaTakesWhatLoadConfigTakes(t *testing.T) {
 		"an unknown limit":  {`{"plugins":{"a":{"limits":{"starts":"1s"}}}}`, false},
 		"a plain secret":    {`{"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"token":"hush"}}}}`, false},
 		"no kind":           {`{"instances":{"a":{"plugin":"p"}}}`, false},
+		"an unknown kind":   {`{"instances":{"a":{"plugin":"p","kind":"telepathy"}}}`, false},
 		"no URL":            {`{"endpoints":{"a":{}}}`, false},
+		"a transport's URL": {`{"endpoints":{"a":{"transport":"t"}}}`, true},
 		"null":              {`{"plugins":null}`, false},
 	} {
 		var doc any

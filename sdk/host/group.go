@@ -11,23 +11,35 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/config"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+	"github.com/go-mcpool/mcpool/sdk/metrics"
+	"github.com/go-mcpool/mcpool/sdk/probe"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // Group is everything that a Config names, running. Config.Launch makes one.
 type Group struct {
 	plugins   map[string]*Running
-	instances map[string]auth.Provider
+	instances map[string]any // what Running returned, by name
 	endpoints map[string]ConfigEndpoint
 }
 
-// Endpoint is a server, with what is to be used for it.
+// Endpoint is a server, with what is to be used for it. What is not configured is nil.
+// Instances may be shared by several endpoints and end with the Group: nothing here has
+// to be closed, and a Close that there is does nothing. For a pool of MCP sessions:
+//
+//	mcpool.Config{Endpoint: ep.URL, Auth: ep.Auth, Dialer: ep.Transport, HealthProbe: mcpool.ProbeWith(ep.Probe)}
 type Endpoint struct {
 	// Name and URL are those of the configuration.
 	Name, URL string
-	// Auth has the credentials for it, nil where none are configured. It is the
-	// instance's, which several endpoints may share; its Close does nothing, because the
-	// Group's ends the instance.
+	// Auth has the credentials for it.
 	Auth auth.Provider
+	// Transport opens connections to it.
+	Transport transport.Dialer
+	// Probe tells whether its sessions are good.
+	Probe probe.Prober
+	// Metrics takes what is measured, of several endpoints one batch at a time.
+	Metrics metrics.Sink
 }
 
 // Launch starts all plugins and opens all instances, or nothing: if something fails,
@@ -42,7 +54,7 @@ func (c *Config) Launch(ctx context.Context, log *slog.Logger) (*Group, error) {
 		log = slog.Default()
 	}
 	g := &Group{
-		plugins: make(map[string]*Running), instances: make(map[string]auth.Provider), endpoints: maps.Clone(c.Endpoints),
+		plugins: make(map[string]*Running), instances: make(map[string]any), endpoints: maps.Clone(c.Endpoints),
 	}
 	secrets, err := c.secrets(ctx)
 	if err == nil {
@@ -116,14 +128,30 @@ func (c *Config) openAll(ctx context.Context, g *Group, secrets map[string]map[s
 		if in.Config != nil {
 			opened.Config = in.Config
 		}
-		p, err := g.plugins[in.Plugin].Auth(ctx, opened)
+		instance, err := openShared(ctx, g.plugins[in.Plugin], in.Kind, opened)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", at("instances", name), err))
 			continue
 		}
-		g.instances[name] = shared{p}
+		g.instances[name] = instance
 	}
 	return errors.Join(errs...)
+}
+
+// openShared opens an instance of a kind, as something that outlives those who use it.
+func openShared(ctx context.Context, r *Running, kind string, in Instance) (any, error) {
+	switch kind {
+	case wire.KindTransport:
+		return r.Transport(ctx, in)
+	case wire.KindProbe:
+		return r.Probe(ctx, in)
+	case wire.KindMetrics:
+		sink, err := r.Metrics(ctx, in)
+		return &sharedSink{sink: sink, turn: make(chan struct{}, 1)}, err
+	default: // check lets no others through
+		p, err := r.Auth(ctx, in)
+		return shared{p}, err
+	}
 }
 
 // Endpoint returns a server of the configuration.
@@ -132,11 +160,16 @@ func (g *Group) Endpoint(name string) (Endpoint, error) {
 	if !ok {
 		return Endpoint{}, fmt.Errorf("host: there is no endpoint %q: there are %q", name, slices.Sorted(maps.Keys(g.endpoints)))
 	}
-	return Endpoint{Name: name, URL: ep.URL, Auth: g.instances[ep.Auth]}, nil
+	e := Endpoint{Name: name, URL: ep.URL}
+	e.Auth, _ = g.instances[ep.Auth].(auth.Provider)
+	e.Transport, _ = g.instances[ep.Transport].(transport.Dialer)
+	e.Probe, _ = g.instances[ep.Probe].(probe.Prober)
+	e.Metrics, _ = g.instances[ep.Metrics].(metrics.Sink)
+	return e, nil
 }
 
-// Plugin returns a plugin of the configuration, for Replace, Stats and instances of
-// other kinds; nil if there is none of that name. Close is the Group's to call.
+// Plugin returns a plugin of the configuration, for Replace, Stats and instances that
+// are not in the file; nil if there is none of that name. Close is the Group's to call.
 func (g *Group) Plugin(name string) *Running { return g.plugins[name] }
 
 // Close ends every plugin, as Running.Close does, all at once.
@@ -166,3 +199,26 @@ func (s shared) Interactive() (auth.Interactive, bool) { return auth.AsInteracti
 
 // Observer is the instance's; see auth.AsObserver.
 func (s shared) Observer() (auth.Observer, bool) { return auth.AsObserver(s.Provider) }
+
+var _ metrics.Sink = (*sharedSink)(nil)
+
+// sharedSink is a sink that outlives those who use it. A sink is promised one batch at
+// a time, which the endpoints that share it cannot promise together.
+type sharedSink struct {
+	sink metrics.Sink
+	turn chan struct{} // holds a token while a batch is exported
+}
+
+// Export waits for its turn.
+func (s *sharedSink) Export(ctx context.Context, b metrics.Batch) (metrics.Result, error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return metrics.Result{}, fmt.Errorf("host: waiting for another endpoint's batch: %w", ctx.Err())
+	}
+	defer func() { <-s.turn }()
+	return s.sink.Export(ctx, b)
+}
+
+// Close does nothing.
+func (*sharedSink) Close(context.Context) error { return nil }

@@ -191,8 +191,7 @@ func (p *process) meet(ctx context.Context) error {
 
 // spoken lists the majors of a kind that this host speaks.
 func spoken(kind string) []uint32 {
-	switch kind {
-	case wire.KindAuth, wire.KindTransport, wire.KindProbe, wire.KindMetrics:
+	if slices.Contains(wire.Kinds(), kind) {
 		return []uint32{1}
 	}
 	return nil

@@ -51,6 +51,9 @@ const (
 	KindMetrics   = "metrics"   // takes numbers to where they go
 )
 
+// Kinds lists them all.
+func Kinds() []string { return []string{KindAuth, KindTransport, KindProbe, KindMetrics} }
+
 // Capabilities of the kind auth; the kind transport has CapSubject too.
 const (
 	CapSign    = "sign"
