@@ -30,8 +30,13 @@ func TestTheConfigurationInTheDocumentationIsOne(t *testing.T) {
 	if err := config.Decode([]byte(text), &c); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Endpoints) != 2 || c.Instances["nightly"].Secrets["client.secret"].check() != "" {
+	if len(c.Endpoints) != 3 || c.Instances["nightly"].Secrets["client.secret"].check() != "" {
 		t.Errorf("it says %+v", c)
+	}
+	for _, fault := range unjoin(c.check()) { // the plugins are not installed here; all else holds
+		if !strings.Contains(fault.Error(), ".manifest cannot be used: ") {
+			t.Error(fault)
+		}
 	}
 	var s jsonschema.Schema
 	if err := json.Unmarshal(ConfigSchema(), &s); err != nil {

@@ -3,16 +3,14 @@ package host_test //nolint:testableexamples // it needs a file and binaries
 import (
 	"context"
 
-	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
 )
 
-// open stands for what makes a client: mcpool.Open with Config.Endpoint and Config.Auth.
-func open(string, auth.Provider) error { return nil }
+// open stands for what makes a client: mcpool.Open.
+func open(host.Endpoint) error { return nil }
 
 func ExampleLoadConfig() {
 	start := func(ctx context.Context) (*host.Group, error) {
-		// snippet:begin load
 		cfg, err := host.LoadConfig("/etc/agents/plugins.json")
 		if err != nil {
 			return nil, err // every fault, by its path in the file
@@ -25,8 +23,7 @@ func ExampleLoadConfig() {
 		if err != nil {
 			return nil, err
 		}
-		err = open(search.URL, search.Auth)
-		// snippet:end load
+		err = open(search)
 		return plugins, err
 	}
 	_ = start // it needs the file
