@@ -61,13 +61,18 @@ func allOptional(s *jsonschema.Schema) {
 	}
 }
 
-// secretsIn visits the paths of the secrets in a struct, in the order of its fields.
+// secretsIn visits the paths of the secrets in a struct, in the order of its fields. Those
+// of a map that may hold any number of them end in ".*".
 func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(string)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == reflect.TypeFor[auth.Secret]() {
 		visit(prefix)
+		return
+	}
+	if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
+		visit(join(prefix, "*"))
 		return
 	}
 	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
@@ -109,25 +114,31 @@ func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, e
 		return cfg, &auth.ConfigError{Field: "the configuration", Problem: "is not a JSON object"}
 	}
 	var errs []error
+	inline := func(path string) {
+		errs = append(errs, &auth.ConfigError{
+			Field: path, Problem: "is a secret and stands in the configuration: deliver it among the secrets",
+		})
+	}
 	for _, path := range paths {
-		if has(doc, path) {
-			errs = append(errs, &auth.ConfigError{
-				Field: path, Problem: "is a secret and stands in the configuration: deliver it among the secrets",
-			})
+		if !strings.HasSuffix(path, "*") && has(doc, strings.Split(path, ".")) {
+			inline(path)
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(secrets)) {
+		names, member := namesOf(path, paths)
 		switch {
-		case !slices.Contains(paths, path):
+		case names == nil:
 			problem := "is not a secret of this plugin, which has none"
 			if len(paths) > 0 {
 				problem = fmt.Sprintf("is not a secret of this plugin, which has %q", paths)
 			}
 			errs = append(errs, &auth.ConfigError{Field: path, Problem: problem})
-		case !has(doc, path):
-			if err := put(doc, path, string(secrets[path])); err != nil {
+		case !has(doc, names):
+			if err := put(doc, names, string(secrets[path])); err != nil {
 				errs = append(errs, err)
 			}
+		case member: // else it was found above
+			inline(path)
 		}
 	}
 	if len(errs) > 0 {
@@ -143,21 +154,35 @@ func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, e
 	return cfg, nil
 }
 
-// has reports whether the document has a member at the path.
-func has(doc map[string]json.RawMessage, path string) bool {
-	name, rest, nested := strings.Cut(path, ".")
-	raw, ok := doc[name]
-	if !ok || !nested {
+// namesOf takes the path of a secret apart, nil if it is none of the plugin's. A member
+// of a map may have any name, with dots too.
+func namesOf(path string, paths []string) (names []string, member bool) {
+	if slices.Contains(paths, path) && !strings.HasSuffix(path, "*") {
+		return strings.Split(path, "."), false
+	}
+	for _, pattern := range paths {
+		prefix, isMap := strings.CutSuffix(pattern, "*")
+		if name, ok := strings.CutPrefix(path, prefix); isMap && ok && name != "" {
+			return append(strings.Split(strings.TrimSuffix(prefix, "."), "."), name), true
+		}
+	}
+	return nil, false
+}
+
+// has reports whether the document has a member below those names.
+func has(doc map[string]json.RawMessage, names []string) bool {
+	raw, ok := doc[names[0]]
+	if !ok || len(names) == 1 {
 		return ok
 	}
 	var inner map[string]json.RawMessage
-	return json.Unmarshal(raw, &inner) == nil && has(inner, rest)
+	return json.Unmarshal(raw, &inner) == nil && has(inner, names[1:])
 }
 
 // put adds a secret to the document.
-func put(doc map[string]json.RawMessage, path, value string) error {
-	name, rest, nested := strings.Cut(path, ".")
-	if !nested {
+func put(doc map[string]json.RawMessage, names []string, value string) error {
+	name := names[0]
+	if len(names) == 1 {
 		raw, err := json.Marshal(value)
 		doc[name] = raw
 		return err
@@ -168,7 +193,7 @@ func put(doc map[string]json.RawMessage, path, value string) error {
 			return &auth.ConfigError{Field: name, Problem: "is not an object"}
 		}
 	}
-	if err := put(inner, rest, value); err != nil {
+	if err := put(inner, names[1:], value); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(inner)

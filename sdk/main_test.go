@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +160,39 @@ func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 		}
 		if _, ok := errors.AsType[*auth.ConfigError](err); !ok {
 			t.Errorf("%s: %v is no ConfigError", name, err)
+		}
+	}
+}
+
+func TestTheSecretsOfAMapComeByTheirNames(t *testing.T) {
+	t.Parallel()
+	type mapped struct {
+		Headers map[string]auth.Secret `json:"headers"`
+		Inner   struct {
+			Env map[string]auth.Secret `json:"env"`
+		} `json:"inner"`
+	}
+	_, paths, err := schemaOf[mapped]()
+	if err != nil || !slices.Equal(paths, []string{"headers.*", "inner.env.*"}) {
+		t.Fatalf("secrets %q, %v", paths, err)
+	}
+	c, err := decode[mapped]([]byte(`{"headers":{"X-Plain":"p"}}`), map[string][]byte{
+		"headers.Authorization": []byte("4711"), "headers.a.b": []byte("dots"), "inner.env.KEY": []byte("4712"),
+	}, paths)
+	if err != nil || len(c.Headers) != 3 || c.Headers["X-Plain"].Reveal() != "p" || c.Headers["Authorization"].Reveal() != "4711" ||
+		c.Headers["a.b"].Reveal() != "dots" || c.Inner.Env["KEY"].Reveal() != "4712" {
+		t.Errorf("%v, %v", c, err)
+	}
+	for name, test := range map[string]struct{ doc, secret, field string }{
+		"the map itself": {`{}`, "headers", "headers"},
+		"the pattern":    {`{}`, "headers.", "headers."},
+		"no such map":    {`{}`, "header.X", "header.X"},
+		"twice":          {`{"headers":{"X":"4712"}}`, "headers.X", "headers.X"},
+		"no map":         {`{"headers":7}`, "headers.X", "headers"},
+	} {
+		_, err := decode[mapped]([]byte(test.doc), map[string][]byte{test.secret: []byte("4711")}, paths)
+		if !strings.Contains(fmt.Sprint(err), "auth: config: "+test.field+" ") || strings.Contains(err.Error(), "471") {
+			t.Errorf("%s: %v does not name %s, or shows a value", name, err, test.field)
 		}
 	}
 }

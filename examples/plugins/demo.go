@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	mcpool "github.com/go-mcpool/mcpool/mcp"
+	"github.com/go-mcpool/mcpool/plugins/auth/oauth"
 	"github.com/go-mcpool/mcpool/plugins/auth/sigv4"
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
@@ -89,7 +90,7 @@ func (d *demo) startSigV4(ctx context.Context) error {
 	}
 	d.sigv4.plugin = plugin
 	signer, err := plugin.Auth(ctx, host.Instance{
-		Name: "agents", Config: map[string]string{"service": service, "region": region},
+		Name: "agents", Config: sigv4.Config{Service: service, Region: region},
 	})
 	if err != nil {
 		return err
@@ -112,8 +113,8 @@ func (d *demo) startOAuth(ctx context.Context) error {
 	d.oauth.pids = append(d.oauth.pids, plugin.Stats().PID)
 	provider, err := plugin.Auth(ctx, host.Instance{
 		Name: "machine",
-		Config: map[string]any{
-			"grant": "client_credentials", "issuer": d.servers.issuer.Issuer(), "client": map[string]any{"id": machineID},
+		Config: oauth.Config{
+			Grant: oauth.ClientCredentials, Issuer: d.servers.issuer.Issuer(), Client: oauth.Client{ID: machineID},
 		},
 		Secrets: map[string]auth.Secret{"client.secret": auth.NewSecret(secret)},
 	})

@@ -19,6 +19,8 @@ type FieldError struct {
 	Field string
 	// Problem completes the sentence that Field begins; it never holds the value.
 	Problem string
+	// Secret says that it is one which Encode does not write.
+	Secret bool
 }
 
 func (e *FieldError) Error() string {

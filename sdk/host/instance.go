@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/config"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
 )
 
@@ -19,8 +20,10 @@ import (
 type Instance struct {
 	// Name tells the instances of a plugin apart. Required.
 	Name string
-	// Config is the configuration: a json.RawMessage, or what marshals to an object of
-	// the form that the plugin's schema describes. Nil is empty.
+	// Config is the configuration, in the form that the plugin's schema describes: a
+	// json.RawMessage, or a struct or map that package sdk/config encodes, such as the
+	// Config of the library that the plugin is made of. Its secrets come in Secrets.
+	// Nil is empty.
 	Config any
 	// Secrets are the values of the schema's secret fields, by their path.
 	Secrets map[string]auth.Secret
@@ -55,8 +58,10 @@ func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 		i.config = slices.Clone(c)
 	default:
 		var err error
-		if i.config, err = json.Marshal(c); err != nil {
-			errs = append(errs, &ConfigError{Field: "Instance.Config", Problem: fmt.Sprintf("cannot be marshalled: %v", err)})
+		if i.config, err = config.Encode(c); err != nil {
+			for _, fault := range unjoin(err) {
+				errs = append(errs, encodeFault(fault))
+			}
 		}
 	}
 	for path, s := range in.Secrets {
@@ -73,6 +78,21 @@ func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 		return nil, fmt.Errorf("host: the state of instance %s: %w", in.Name, err)
 	}
 	return i, nil
+}
+
+// encodeFault says which field of Instance.Config cannot be sent, and what to do.
+func encodeFault(err error) error {
+	fe, ok := errors.AsType[*config.FieldError](err)
+	switch {
+	case !ok:
+		return &ConfigError{Field: "Instance.Config", Problem: "cannot be used: " + err.Error()}
+	case fe.Field == "":
+		return &ConfigError{Field: "Instance.Config", Problem: fe.Problem}
+	case fe.Secret:
+		return &ConfigError{Field: "Instance.Config." + fe.Field, Problem: fmt.Sprintf(
+			"is a secret: leave it out here, and give it in Instance.Secrets as %q", fe.Field)}
+	}
+	return &ConfigError{Field: "Instance.Config." + fe.Field, Problem: fe.Problem}
 }
 
 // add opens an instance and remembers it.

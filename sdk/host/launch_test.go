@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,8 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // digest is the test binary's, computed once: it is large.
@@ -109,6 +112,50 @@ func TestAnInstanceGetsItsConfigurationAndItsSecrets(t *testing.T) {
 	if value(t, a, "pid") != value(t, b, "pid") {
 		t.Error("two instances run in two processes")
 	}
+}
+
+func TestAnInstanceTakesTheStructOfItsLibrary(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "carrier"))
+	secret := map[string]auth.Secret{"key": auth.NewSecret("s3cr3t")}
+	d, err := r.Transport(t.Context(), Instance{Name: "a", Config: &carrierConfig{Greeting: "hi", Wait: 90 * time.Second}, Secrets: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := answer(t, d, "about"); !strings.HasSuffix(got, " hi s3cr3t 1m30s") {
+		t.Errorf("the instance got %q", got)
+	}
+	_, err = r.Transport(t.Context(), Instance{Name: "b", Config: carrierConfig{Key: auth.NewSecret("s3cr3t")}})
+	if want := `host: config: Instance.Config.key is a secret: leave it out here, and give it in Instance.Secrets as "key"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	type withHook struct {
+		Hook func() `json:"-"`
+	}
+	for name, config := range map[string]any{
+		"Instance.Config.Hook is set": withHook{func() {}}, "Instance.Config cannot be used: ": []string{"x"}, "Instance.Config.a is nil": map[string]any{"a": nil},
+	} {
+		if _, err := r.Transport(t.Context(), Instance{Name: "c", Config: config}); !strings.Contains(fmt.Sprint(err), "host: config: "+name) {
+			t.Errorf("got %v, want %s", err, name)
+		}
+	}
+}
+
+func answer(t *testing.T, d transport.Dialer, message string) string {
+	t.Helper()
+	conn, err := d.Dial(t.Context(), transport.Open{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context(), transport.Done)
+	if err := conn.Send(t.Context(), []byte(message)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := conn.Receive(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(m)
 }
 
 func TestErrorsCrossWithAllThatCallersBranchOn(t *testing.T) {

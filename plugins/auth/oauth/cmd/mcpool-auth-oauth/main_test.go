@@ -10,9 +10,11 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/go-mcpool/mcpool/plugins/auth/oauth"
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
 )
@@ -66,8 +68,9 @@ func TestTheBinaryObtainsATokenAndKeepsItAcrossACrash(t *testing.T) {
 	r := launch(t)
 	in := host.Instance{
 		Name: "a",
-		Config: map[string]any{
-			"grant": "client_credentials", "token_endpoint": server.URL + "/token", "client": map[string]string{"id": "client"},
+		Config: oauth.Config{ // prints itself redacted, and is sent whole
+			Grant: oauth.ClientCredentials, TokenEndpoint: server.URL + "/token", Timeout: time.Minute,
+			Client: oauth.Client{ID: "client"}, ScopeLimit: []string{},
 		},
 		Secrets: map[string]auth.Secret{"client.secret": auth.NewSecret("s3cr3t")},
 	}

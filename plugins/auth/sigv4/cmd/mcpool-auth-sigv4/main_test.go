@@ -49,7 +49,7 @@ func TestTheBinarySignsAsTheLibraryDoes(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 	p, err := launch(t, host.EnvAWS()...).Auth(t.Context(), host.Instance{
-		Name: "a", Config: map[string]string{"service": "execute-api", "region": "eu-west-1"},
+		Name: "a", Config: sigv4.Config{Service: "execute-api", Region: "eu-west-1"},
 	})
 	if err != nil {
 		t.Fatal(err)
