@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/go-mcpool/mcpool/examples/internal/pluginbuild"
 	mcpool "github.com/go-mcpool/mcpool/mcp"
 	"github.com/go-mcpool/mcpool/plugins/auth/oauth"
 	"github.com/go-mcpool/mcpool/plugins/auth/sigv4"
@@ -24,7 +25,7 @@ type demo struct {
 	options
 	report
 	dir                   string
-	signer, newer, tokens binary
+	signer, newer, tokens pluginbuild.Binary
 	servers               *servers
 	sigv4, oauth          side
 	local                 *mcpool.Pool // signs in process
@@ -83,7 +84,7 @@ func (d *demo) startSigV4(ctx context.Context) error {
 	}
 	// snippet:begin plugin
 	plugin, err := host.Launch(ctx, host.Plugin{
-		Path: d.signer.path, SHA256: d.signer.sha256, Env: host.EnvAWS(), Limits: limits(), Logger: d.logger(),
+		Path: d.signer.Path, SHA256: d.signer.SHA256, Env: host.EnvAWS(), Limits: limits(), Logger: d.logger(),
 	})
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func (d *demo) startSigV4(ctx context.Context) error {
 
 func (d *demo) startOAuth(ctx context.Context) error {
 	plugin, err := host.Launch(ctx, host.Plugin{
-		Path: d.tokens.path, SHA256: d.tokens.sha256, Limits: limits(), Logger: d.logger(),
+		Path: d.tokens.Path, SHA256: d.tokens.SHA256, Limits: limits(), Logger: d.logger(),
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-mcpool/mcpool/examples/internal/pluginbuild"
 	"github.com/go-mcpool/mcpool/sdk/host"
 )
 
@@ -85,18 +86,18 @@ func (d *demo) stopBoth(ctx context.Context) (string, error) {
 }
 
 // next is what Replace is given for a build.
-func (d *demo) next(b binary) host.Plugin {
-	return host.Plugin{Path: b.path, SHA256: b.sha256, Env: host.EnvAWS(), Limits: limits(), Logger: d.logger()}
+func (d *demo) next(b pluginbuild.Binary) host.Plugin {
+	return host.Plugin{Path: b.Path, SHA256: b.SHA256, Env: host.EnvAWS(), Limits: limits(), Logger: d.logger()}
 }
 
 // refuse tries a binary that somebody appended something to.
 func (d *demo) refuse(ctx context.Context) (string, error) {
-	data, err := os.ReadFile(d.newer.path)
+	data, err := os.ReadFile(d.newer.Path)
 	if err != nil {
 		return "", err
 	}
-	forged := binary{path: filepath.Join(d.dir, "forged"), sha256: d.newer.sha256}
-	if err := os.WriteFile(forged.path, append(data, "something"...), 0o500); err != nil { //nolint:gosec // a program
+	forged := pluginbuild.Binary{Path: filepath.Join(d.dir, "forged"), SHA256: d.newer.SHA256}
+	if err := os.WriteFile(forged.Path, append(data, "something"...), 0o500); err != nil { //nolint:gosec // a program
 		return "", err
 	}
 	before, pid := d.sigv4.calls.counts(), d.sigv4.plugin.Stats().PID
@@ -118,7 +119,7 @@ func (d *demo) replace(ctx context.Context) (string, error) {
 	}
 	now := d.sigv4.plugin.Stats()
 	d.sigv4.pids = append(d.sigv4.pids, now.PID)
-	d.Replaced = now.SHA256 == d.newer.sha256
+	d.Replaced = now.SHA256 == d.newer.SHA256
 	if !d.Replaced {
 		return "", fmt.Errorf("%.8s runs", now.SHA256)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-mcpool/mcpool/plugins/transport/ssh"
 	"github.com/go-mcpool/mcpool/plugins/transport/websocket"
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/host"
 	"github.com/go-mcpool/mcpool/sdk/probe"
 	"github.com/go-mcpool/mcpool/sdk/transport"
 )
@@ -63,6 +64,32 @@ func Example_exec() {
 		log.Fatal(err)
 	}
 	pool, err := mcpool.Open(ctx, mcpool.Config{Dialer: container, Max: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close(ctx)
+}
+
+func Example_binary() {
+	ctx := context.Background()
+	plugin, err := host.Launch(ctx, host.Plugin{
+		Path:   "/usr/lib/mcpool/mcpool-transport-websocket",
+		SHA256: os.Getenv("TRANSPORT_SHA256"), // of checksums.txt, beside it in the release
+		Env:    append(host.EnvProxy(), host.EnvTLS()...),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer plugin.Close(ctx)
+	dialer, err := plugin.Transport(ctx, host.Instance{
+		Name:    "tools",
+		Config:  map[string]any{"url": "wss://tools.example.com/mcp", "ping_interval": "15s"},
+		Secrets: map[string]auth.Secret{"headers.Authorization": auth.NewSecret("Bearer " + os.Getenv("TOOLS_TOKEN"))},
+	})
+	if err != nil {
+		log.Fatal(err) // every fault of the configuration, each with its field
+	}
+	pool, err := mcpool.Open(ctx, mcpool.Config{Dialer: dialer, Replay: mcpool.ReplayReadOnly})
 	if err != nil {
 		log.Fatal(err)
 	}

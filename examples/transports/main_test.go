@@ -2,15 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/go-mcpool/mcpool/examples/internal/pluginbuild"
 )
 
 func TestMain(m *testing.M) {
@@ -29,8 +33,24 @@ func TestMain(m *testing.M) {
 		runWrapper(budget, os.Args[3:])
 		return
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	if buildDir, err = os.MkdirTemp("", "transports-test"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(buildDir)
+		os.Exit(code)
+	}))
 }
+
+// theBinary is the plugin that all tests share.
+var (
+	buildDir  string
+	theBinary = sync.OnceValues(func() (pluginbuild.Binary, error) {
+		return pluginbuild.Build(context.Background(), buildDir, webSocketPlugin, "test")
+	})
+)
 
 func TestEveryRoadLeadsToTheSameResultsAndNoCutFailsACall(t *testing.T) {
 	var out bytes.Buffer
@@ -60,7 +80,7 @@ func TestEveryRoadLeadsToTheSameResultsAndNoCutFailsACall(t *testing.T) {
 			t.Errorf("%s, %s: no session was lost, so nothing was shown", row.Road, row.Protocol)
 		}
 	}
-	for _, road := range []string{"http", "stdio", "websocket", "ssh", "exec"} {
+	for _, road := range []string{"http", "stdio", "websocket", "ssh", "exec", "plugin"} {
 		if seen[road] == 0 {
 			t.Errorf("no row for %s", road)
 		}

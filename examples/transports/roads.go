@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/go-mcpool/mcpool/examples/internal/pluginbuild"
 	mcpool "github.com/go-mcpool/mcpool/mcp"
 	execwrap "github.com/go-mcpool/mcpool/plugins/transport/exec"
 	"github.com/go-mcpool/mcpool/plugins/transport/ssh"
@@ -21,8 +22,7 @@ const (
 	versionModern = "2026-07-28"
 )
 
-// road is a way to the server. One more, such as a plugin binary, is one more
-// entry in world.roads.
+// road is a way to the server. One more is one more entry in world.roads.
 type road struct {
 	name, about string
 	// config is what a pool needs to take it.
@@ -37,6 +37,7 @@ type road struct {
 type world struct {
 	self    string // this program
 	dir     string
+	binary  pluginbuild.Binary // built when it is needed, if it was not given
 	notes   notebook
 	leash   *leash
 	server  *serverProcess
@@ -107,7 +108,7 @@ func (w *world) command() []string {
 }
 
 // roads are all ways to the server.
-func (w *world) roads() ([]road, error) {
+func (w *world) roads(ctx context.Context) ([]road, error) {
 	roads := []road{
 		{
 			name: "http", about: "Streamable HTTP", cut: w.web.cut,
@@ -157,7 +158,11 @@ func (w *world) roads() ([]road, error) {
 		wrapped.missing, wrapped.cut = "", w.leash.cut
 		wrapped.config = func(version string) mcpool.Config { return mcpool.Config{Dialer: d, ProtocolVersion: version} }
 	}
-	roads = append(roads, wrapped)
+	plugin, err := w.throughPlugin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roads = append(roads, wrapped, plugin)
 	for i := range roads {
 		roads[i] = roads[i].patient()
 	}

@@ -25,7 +25,7 @@ import (
 // own whose connections live for as many bytes as budget says.
 func everyRoad(t *testing.T, budget func() int64, f func(t *testing.T, w *world, cfg mcpool.Config)) {
 	t.Helper()
-	for _, name := range []string{"websocket", "ssh", "exec"} {
+	for _, name := range []string{"websocket", "ssh", "exec", "plugin"} {
 		for _, version := range []string{versionOld, versionModern} {
 			t.Run(name+"/"+version, func(t *testing.T) {
 				t.Parallel()
@@ -34,7 +34,10 @@ func everyRoad(t *testing.T, budget func() int64, f func(t *testing.T, w *world,
 					t.Fatal(err)
 				}
 				t.Cleanup(w.close)
-				roads, err := w.roads()
+				if w.binary, err = theBinary(); err != nil {
+					t.Fatal(err)
+				}
+				roads, err := w.roads(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -149,7 +152,7 @@ func TestANewToolIsHeardOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		tell := w.leash.tell
-		if cfg.Name == "websocket" { // where all sessions have one server
+		if cfg.Name == "websocket" || cfg.Name == "plugin" { // where all sessions have one server
 			tell = func(name string) {
 				if _, err := p.Call(t.Context(), "learn", map[string]any{"text": name}); err != nil {
 					t.Fatal(err)

@@ -25,7 +25,8 @@ func travel(ctx context.Context, out show, o options, r *report) error {
 		return err
 	}
 	defer w.close()
-	roads, err := w.roads()
+	out.printf("building a plugin binary, which takes a while the first time\n\n")
+	roads, err := w.roads(ctx)
 	if err != nil {
 		return err
 	}
