@@ -40,17 +40,18 @@ type Sink struct {
 	names  map[string]Name
 	common []types.Dimension
 
-	mu   sync.Mutex
-	sent map[string]total // guarded by mu; by name and dimensions
+	mu      sync.Mutex
+	sent    map[string]total // guarded by mu; by name and dimensions
+	unsaved bool             // guarded by mu; the state file could not be written last time
 }
 
 var _ metrics.Sink = (*Sink)(nil)
 
-// total is what was sent last of a series.
+// total is what was sent last of a series. The state file has it so.
 type total struct {
-	value float64
-	time  time.Time // of the number
-	seen  time.Time // when the series was last in a batch
+	Value float64   `json:"value"`
+	Time  time.Time `json:"time"` // of the number
+	Seen  time.Time `json:"seen"` // when the series was last in a batch
 }
 
 // forget is how long a series may be missing before it is one that nobody has any more.
@@ -74,17 +75,20 @@ func New(ctx context.Context, cfg Config) (*Sink, error) {
 			o.BaseEndpoint = &cfg.Endpoint
 		}
 	})
+	if err := s.load(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
 // Publish sends the statistics of a pool once: its gauges, and its counters since it
 // was made.
 func Publish(ctx context.Context, stats mcpool.Stats, cfg Config) error {
+	cfg.Resume, cfg.StateFile = false, "" // there is no difference to anything
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	s.cfg.Resume = false // there is no difference to anything
 	pools := export.New(export.Config{Prefix: s.cfg.Prefix})
 	if err := pools.AddMCP(stats.Name, now(stats)); err != nil {
 		return err
@@ -115,9 +119,11 @@ type datum struct {
 func (s *Sink) Export(ctx context.Context, b metrics.Batch) (metrics.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reload()
+	defer s.save()
 	var res metrics.Result
 	data := s.data(b, &res)
-	maps.DeleteFunc(s.sent, func(_ string, t total) bool { return time.Since(t.seen) > forget })
+	maps.DeleteFunc(s.sent, func(_ string, t total) bool { return time.Since(t.Seen) > forget })
 	for len(data) > 0 {
 		n := fits(data)
 		if err := s.put(ctx, data[:n]); err != nil {
@@ -126,12 +132,14 @@ func (s *Sink) Export(ctx context.Context, b metrics.Batch) (metrics.Result, err
 		for _, d := range data[:n] {
 			s.sent[d.key] = d.then
 		}
-		data = data[n:]
+		if data = data[n:]; len(data) > 0 {
+			s.save() // at once: what is not in it when the process is killed is sent again
+		}
 	}
 	return res, nil
 }
 
-// Close ends nothing: a sink has nothing that runs.
+// Close ends nothing: a sink has nothing that runs, and its state file is up to date.
 func (s *Sink) Close(context.Context) error { return nil }
 
 // fits is how many go into the next request, one at least.
@@ -214,18 +222,18 @@ func (s *Sink) datum(name Name, m metrics.Metric, n metrics.Number) (*datum, str
 	}
 	before, known := s.sent[d.key]
 	if known {
-		before.seen = d.then.seen
+		before.Seen = d.then.Seen
 		s.sent[d.key] = before
 	}
 	switch {
-	case known && !n.Time.After(before.time):
+	case known && !n.Time.After(before.Time):
 		return nil, "" // it arrived with an earlier attempt at this batch
 	case m.Type != metrics.Sum || !m.Monotonic:
 	case !known && s.cfg.Resume:
 		s.sent[d.key] = d.then
 		return nil, ""
-	case known && value >= before.value && !n.Start.After(before.time):
-		value -= before.value
+	case known && value >= before.Value && !n.Start.After(before.Time):
+		value -= before.Value
 	}
 	d.MetricDatum = types.MetricDatum{
 		MetricName: aws.String(name.Name), Dimensions: dimensions, Unit: name.Unit, Value: aws.Float64(value), Timestamp: aws.Time(n.Time),

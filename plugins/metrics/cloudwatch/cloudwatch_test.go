@@ -284,7 +284,7 @@ func TestSeriesThatNobodyHasAnyMoreAreForgotten(t *testing.T) {
 	deliver(t, s, batch(idle(1, time.Now())))
 	s.mu.Lock()
 	for k, v := range s.sent {
-		v.seen = v.seen.Add(-forget - time.Minute)
+		v.Seen = v.Seen.Add(-forget - time.Minute)
 		s.sent[k] = v
 	}
 	s.mu.Unlock()
@@ -305,6 +305,8 @@ func TestEveryFaultOfAConfigIsReported(t *testing.T) {
 		"Dimensions":  func(c *Config) { c.Dimensions = map[string]string{"Pool": "x"} },
 		"Dimensions ": func(c *Config) { c.Dimensions = map[string]string{"a": "ä"} },
 		"Region":      func(c *Config) { c.Region = "" },
+		"Endpoint":    func(c *Config) { c.Endpoint = "monitoring.example" },
+		"Endpoint ":   func(c *Config) { c.Endpoint = "https://user:pw@monitoring.example" },
 	} {
 		cfg := e.config()
 		change(&cfg)

@@ -4,47 +4,58 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/go-mcpool/mcpool/sdk/metrics"
 )
 
-// Config configures a Sink. The zero value of each field means its default.
+// Config configures a Sink. The zero value of each field means its default. Package
+// sdk/config reads it from JSON, under the names in the tags. Keys have no place in it:
+// they come from the AWS chain. How often there is something to send, and how much may
+// wait, is for metrics.Config to say.
 type Config struct {
 	// Namespace is where the metrics stand in CloudWatch. Default: "mcpool".
-	Namespace string
+	Namespace string `json:"namespace"`
 	// Dimensions are added to every metric.
-	Dimensions map[string]string
+	Dimensions map[string]string `json:"dimensions"`
 	// Region is that of CloudWatch. Default: that of AWS.
-	Region string
-	// AWS has the credentials and the HTTP client. Default: what the SDK finds in the
-	// environment, in files and at the instance.
-	AWS *aws.Config
+	Region string `json:"region"`
 	// Endpoint is the URL of CloudWatch, for a VPC endpoint or a proxy. Default: that
 	// of the region.
-	Endpoint string
+	Endpoint string `json:"endpoint"`
 	// Prefix begins the names of metrics that are sent. Default: "mcpool.", as
 	// export.Config has it.
-	Prefix string
+	Prefix string `json:"prefix"`
 	// All sends what has no name in Names too, in camel case. Distributions are never sent.
-	All bool
+	All bool `json:"all"`
 	// Resume is for a sink that takes over from one before: the first total of a
 	// counter is where it begins to count, instead of what has happened until then.
-	Resume bool
+	// What StateFile knows is counted from there.
+	Resume bool `json:"resume"`
+	// StateFile is where the sink keeps what it has sent, so that after a crash another
+	// goes on from there. It belongs to this sink alone, in a folder that there is.
+	// Default: none; the binary has one in the folder of its instance.
+	StateFile string `json:"-"`
+	// AWS has the credentials and the HTTP client. Default: what the SDK finds in the
+	// environment, in files and at the instance.
+	AWS *aws.Config `json:"-"`
+	// Logger hears of a StateFile that is damaged or cannot be written. Default: slog.Default().
+	Logger *slog.Logger `json:"-"`
 }
-
-// ConfigError is a fault of a Config.
-type ConfigError struct{ Field, Problem string }
-
-func (e *ConfigError) Error() string { return "poolcloudwatch: Config." + e.Field + " " + e.Problem }
 
 // complete sets defaults and returns every fault.
 func (c *Config) complete(ctx context.Context) error {
 	var errs []error
-	fault := func(field, problem string) { errs = append(errs, &ConfigError{field, problem}) }
+	fault := func(field, problem string) {
+		errs = append(errs, &metrics.ConfigError{Field: field, Problem: problem})
+	}
 	if c.Namespace == "" {
 		c.Namespace = "mcpool"
 	}
@@ -66,8 +77,17 @@ func (c *Config) complete(ctx context.Context) error {
 			fault("Dimensions", "have Pool, which this package sets itself")
 		}
 	}
+	if c.Endpoint != "" {
+		u, err := url.Parse(c.Endpoint)
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+			fault("Endpoint", "is not the URL of an http or https server, without a user in it")
+		}
+	}
 	if c.Prefix == "" {
 		c.Prefix = "mcpool."
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...) // before anything is looked for elsewhere
@@ -85,7 +105,7 @@ func (c *Config) complete(ctx context.Context) error {
 		c.AWS.Region = c.Region
 	}
 	if c.AWS.Region == "" {
-		return &ConfigError{"Region", "is empty, and neither the environment nor AWS has one"}
+		return &metrics.ConfigError{Field: "Region", Problem: "is empty, and neither the environment nor AWS has one"}
 	}
 	return nil
 }

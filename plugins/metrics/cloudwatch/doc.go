@@ -21,6 +21,17 @@
 // the next difference: nothing is lost with a batch that is dropped. CloudWatch
 // cannot tell a request from its repetition, so one whose answer was lost counts twice.
 //
+// Without Config.StateFile a new sink sends each counter from the start of its pool, or,
+// with Resume, from the first total it sees. With it, and in the binary, it goes on
+// where the one before ended, however that ended: kill -9 costs nothing, and repeats at
+// most the request that was on its way.
+//
+// # As a binary
+//
+// cmd/mcpool-metrics-cloudwatch is this package as a plugin, for host.Running.Metrics: its sink
+// stands where New's does. The queue is in the program that has the pools, so that
+// it is not the plugin's to lose, and neither waits for the other.
+//
 // # Errors
 //
 // An export whose requests CloudWatch will never take (no permission, a bad name) fails

@@ -54,6 +54,7 @@ type request struct {
 type sent struct {
 	name, unit string
 	value      float64
+	at         time.Time
 	dimensions map[string]string
 }
 
@@ -246,6 +247,7 @@ func decode(r *http.Request, body []byte) (q request, err error) {
 		if err != nil || time.Since(at) > 14*24*time.Hour || time.Until(at) > 2*time.Hour {
 			return q, fmt.Errorf("a number of %v (%w)", at, err)
 		}
+		d.at = at
 		dimensions, _ := x["Dimensions"].(cbor.List)
 		if len(dimensions) > 30 {
 			return q, fmt.Errorf("%d dimensions", len(dimensions))
