@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,8 @@ func TestPublishSendsTheSixteenOnce(t *testing.T) {
 	e := newEndpoint(t)
 	cfg := e.config()
 	cfg.Namespace, cfg.Dimensions, cfg.AWS.Region = "Agents/Test", map[string]string{"Stage": "prod"}, "another"
+	// Of no use for what is sent once, and no harm.
+	cfg.Resume, cfg.StateFile = true, filepath.Join(t.TempDir(), "missing", "sent.json")
 	s := mcpool.Stats{Name: "tools", Uptime: time.Minute, ListHits: 3, ListMisses: 1, CallErrors: 2, Replays: 4}
 	s.Sessions.Live, s.Sessions.Idle = 5, 2
 	s.Sessions.Acquired, s.Sessions.Released, s.Sessions.WaitTime = 10, 7, 20*time.Second
@@ -281,14 +284,24 @@ func TestSeriesThatNobodyHasAnyMoreAreForgotten(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t)
 	s := newSink(t, e, nil)
-	deliver(t, s, batch(idle(1, time.Now())))
+	now := time.Now()
+	start := now.Add(-time.Hour)
+	deliver(t, s, batch(idle(1, now), borrowed(10, start, now.Add(-2*time.Minute))))
+	e.take()
 	s.mu.Lock()
-	for k, v := range s.sent {
+	for k, v := range s.sent { // a day passes in which nothing arrived
 		v.Seen = v.Seen.Add(-forget - time.Minute)
 		s.sent[k] = v
 	}
 	s.mu.Unlock()
-	deliver(t, s, batch(borrowed(1, time.Now().Add(-time.Hour), time.Now())))
+	e.refuseWith(500, "InternalServiceFault")
+	if _, err := s.Export(t.Context(), batch(borrowed(13, start, now.Add(-time.Minute)))); err == nil {
+		t.Fatal("a request was refused, and Export says nothing")
+	}
+	deliver(t, s, batch(borrowed(14, start, now)))
+	if got := e.values(); got["BorrowCount"] != 4 {
+		t.Errorf("sent %v: a series that was tried all the time was forgotten", got)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sent) != 1 {

@@ -2,10 +2,14 @@ package poolcloudwatch
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -126,11 +130,8 @@ func TestAStateFileWithoutAPlaceIsAFaultOfTheConfig(t *testing.T) {
 func TestAStateFileThatCannotBeWrittenIsLoggedOnceAndStopsNothing(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t)
-	dir := filepath.Join(t.TempDir(), "d")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s, log := withState(t, e, filepath.Join(dir, "sent.json"))
+	file := filepath.Join(t.TempDir(), "sent.json")
+	s, log := withState(t, e, file)
 	now := time.Now()
 	at := func(minute int) time.Time { return now.Add(time.Duration(minute-10) * time.Minute) }
 	send := func(minute int, warnings int) {
@@ -143,18 +144,55 @@ func TestAStateFileThatCannotBeWrittenIsLoggedOnceAndStopsNothing(t *testing.T) 
 			t.Errorf("minute %d: %d warnings, want %d: %s", minute, got, warnings, log)
 		}
 	}
-	send(1, 0)
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
+	inTheWay := func() {
+		t.Helper()
+		if err := os.Mkdir(file+".new", 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	send(2, 1)
+	send(1, 0)
+	inTheWay()
+	send(2, 1) // what is in the file is of minute 1 from here on
 	send(3, 1)
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Remove(file + ".new"); err != nil {
 		t.Fatal(err)
 	}
 	send(4, 1)
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	inTheWay()
 	send(5, 2)
+}
+
+// spy sees requests before they are sent.
+type spy func(*http.Request)
+
+func (s spy) Do(r *http.Request) (*http.Response, error) {
+	s(r)
+	return http.DefaultClient.Do(r)
+}
+
+func TestWhatHasArrivedIsWrittenDownBeforeTheNextRequest(t *testing.T) {
+	t.Parallel()
+	defer http.DefaultClient.CloseIdleConnections()
+	e := newEndpoint(t)
+	file := filepath.Join(t.TempDir(), "sent.json")
+	var known []int // series in the file, when a request is sent
+	s := newSink(t, e, func(c *Config) {
+		c.All, c.StateFile = true, file
+		c.AWS.HTTPClient = spy(func(*http.Request) {
+			var st state
+			if raw, err := os.ReadFile(file); err != nil || json.Unmarshal(raw, &st) != nil {
+				t.Errorf("the state file: %s, %v", raw, err)
+			}
+			known = append(known, len(st.Sent))
+		})
+	})
+	m := idle(1, time.Now())
+	m.Numbers = nil
+	for i := range 2500 {
+		m.Numbers = append(m.Numbers, metrics.Number{Attributes: []metrics.Attribute{{Key: "pool", Value: strconv.Itoa(i)}}, Time: time.Now(), Value: 1})
+	}
+	deliver(t, s, batch(m))
+	if !slices.Equal(known, []int{0, 1000, 2000}) {
+		t.Errorf("of so many series it was known that they had arrived: %v", known)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -161,6 +162,25 @@ func TestNamesOfTheSeedAreThere(t *testing.T) {
 		if families["p_"+n] == nil {
 			t.Errorf("no %s", n)
 		}
+	}
+}
+
+func TestTheDocsTellHowManySeriesAPoolHas(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t, Config{})
+	if err := c.AddMCP("m", fixed[mcpool.Stats]{}); err != nil {
+		t.Fatal(err)
+	}
+	series := 0
+	for _, f := range gather(t, c) {
+		series += len(f.GetMetric())
+	}
+	raw, err := os.ReadFile("../../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("gathering 1000 pools with %d series each", series); !strings.Contains(string(raw), want) {
+		t.Errorf("docs/performance.md does not say %q", want)
 	}
 }
 
