@@ -16,21 +16,22 @@ import (
 // call is one attempt of a call: the context that it is made with, from which the
 // RoundTripper and the handlers find what belongs to it, and what they noted.
 type call struct {
-	context.Context // made to end with the caller's, and with the session
-	cancel          context.CancelCauseFunc
+	context.Context                         // ends with the caller's, and with the session
+	cancel          context.CancelCauseFunc // nil if Context is the session's
 
 	// Immutable after creation.
 	conn        *conn
-	caller      context.Context // nil if Context is derived from it
-	unlink      func() bool     // ends the watch over caller; nil without one
+	caller      context.Context
+	unlink      func() bool // ends the watch over caller; nil without one
 	header      http.Header
 	credentials bool // header has some, so the provider's are not sent
 	handlers    handlers
 	token       string            // of its progress; empty without a handler
 	carry       map[string]string // what Hooks.Carry set; nil for nothing
 
+	prev, next *call // guarded by conn.mu: among those of its session
+
 	over  atomic.Bool // the caller waits no longer
-	trace httptrace.ClientTrace
 	wrote atomic.Bool // request headers went to the connection
 	noted atomic.Pointer[error]
 
@@ -41,6 +42,13 @@ type call struct {
 
 	progressMu   sync.Mutex
 	progressOver bool // guarded by progressMu
+}
+
+// httpCall is one over HTTP, where the wire tells when it has one to write to.
+type httpCall struct {
+	call
+
+	trace httptrace.ClientTrace
 }
 
 type (
@@ -56,21 +64,21 @@ func (c *call) Value(key any) any {
 	case connKey{}:
 		return c.conn
 	}
+	if c.cancel == nil { // Context is the session's, and knows what package context wants to find
+		if v := c.caller.Value(key); v != nil {
+			return v
+		}
+	}
 	return c.Context.Value(key)
 }
 
 // Deadline is the caller's.
-func (c *call) Deadline() (time.Time, bool) {
-	if c.caller != nil {
-		return c.caller.Deadline()
-	}
-	return c.Context.Deadline()
-}
+func (c *call) Deadline() (time.Time, bool) { return c.caller.Deadline() }
 
 // Err is in the words of the caller's context if that is why the call ended.
 func (c *call) Err() error {
 	err := c.Context.Err()
-	if err != nil && c.caller != nil {
+	if err != nil {
 		if theirs := c.caller.Err(); theirs != nil {
 			return theirs
 		}
@@ -93,33 +101,42 @@ func connOf(ctx context.Context) *conn {
 
 // newCall makes the context of one attempt on s. The caller has to end it.
 func newCall(ctx context.Context, s *conn, o *options) *call {
-	c := &call{
-		conn: s, header: o.header, credentials: s.id.pool.hasCredentials(o.header), handlers: o.handlers,
+	p := s.id.pool
+	var c *call
+	if p.kind.http() {
+		h := new(httpCall)
+		c = &h.call
+		// Requests find it in their context.
+		h.trace.WroteHeaders = c.noteWrote
+		ctx = httptrace.WithClientTrace(ctx, &h.trace)
+	} else {
+		c = new(call)
 	}
+	c.conn, c.header, c.credentials, c.handlers = s, o.header, p.hasCredentials(o.header), o.handlers
 	c.parts.Store(1)
-	if hook := s.id.pool.cfg.Hooks.Carry; hook != nil {
+	if hook := p.cfg.Hooks.Carry; hook != nil {
 		c.carried(ctx, hook)
 	}
-	if s.id.pool.kind.http() {
-		// Requests find it in their context. The wire tells when it has one to write to.
-		c.trace.WroteHeaders = c.noteWrote
-		ctx = httptrace.WithClientTrace(ctx, &c.trace)
-	}
 	if o.handlers.progress != nil {
-		c.token = "mcpool-" + strconv.FormatUint(s.id.pool.tokens.Add(1), 36)
+		c.token = "mcpool-" + strconv.FormatUint(p.tokens.Add(1), 36)
 	}
-	if s.id.pool.kind != kindHTTP || ctx.Done() == nil {
-		c.Context, c.cancel = context.WithCancelCause(ctx)
-		return c
-	}
-	// Over Streamable HTTP a call has its answer before the stream that brought it
-	// has ended, and most callers cancel their context as soon as they have it. Ended
-	// that early, the request would take its connection with it, and the next call
-	// would have to dial. So the request hears of the caller's context only while
-	// the caller waits.
 	c.caller = ctx
-	c.Context, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.unlink = context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
+	switch {
+	case ctx.Done() == nil && s.ctx != nil && c.token == "" && o.handlers.abilities() == 0:
+		// Only the session's end can end it early, so it does without a context of
+		// its own, which would be a third of what the pool adds to a call in memory.
+		c.Context = s.ctx
+	case p.kind != kindHTTP || ctx.Done() == nil:
+		c.Context, c.cancel = context.WithCancelCause(ctx)
+	default:
+		// Over Streamable HTTP a call has its answer before the stream that brought it
+		// has ended, and most callers cancel their context as soon as they have it. Ended
+		// that early, the request would take its connection with it, and the next call
+		// would have to dial. So the request hears of the caller's context only while
+		// the caller waits.
+		c.Context, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		c.unlink = context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
+	}
 	return c
 }
 
@@ -138,10 +155,13 @@ func (c *connContext) Value(key any) any {
 
 func (c *call) noteWrote() { c.wrote.Store(true) }
 
-// fail ends the call with err, whatever the SDK makes of it.
+// fail ends the call with err, whatever the SDK makes of it. One with the session's
+// context ends with the session.
 func (c *call) fail(err error) {
 	c.noted.CompareAndSwap(nil, &err)
-	c.cancel(err)
+	if c.cancel != nil {
+		c.cancel(err)
+	}
 }
 
 // progress hands a notification on, unless the call is over.
@@ -179,7 +199,9 @@ func (c *call) done() {
 	if c.parts.Add(-1) != 0 {
 		return
 	}
-	c.cancel(nil)
+	if c.cancel != nil {
+		c.cancel(nil)
+	}
 	if c.patience != nil {
 		c.patience.Stop()
 	}

@@ -125,7 +125,7 @@ func asked(ctx context.Context) *call {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.calls {
+	for c := s.calls; c != nil; c = c.next {
 		if !c.over.Load() && c.handlers.abilities() != 0 {
 			return c
 		}
@@ -142,7 +142,7 @@ func (s *conn) progress(params *mcp.ProgressNotificationParams) {
 	}
 	var found *call
 	s.mu.Lock()
-	for c := range s.calls {
+	for c := s.calls; c != nil; c = c.next {
 		if c.token == token {
 			found = c
 			break

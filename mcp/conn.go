@@ -18,10 +18,12 @@ type conn struct {
 	epoch   uint64 // of the identity when the opening began
 	cs      *mcp.ClientSession
 	version string
-	process *process // nil unless the server is a child
-	carrier *carrier // nil unless Config.Dialer made the connection
-	serial  uint64   // among all of the pool
-	hears   *hearing // nil unless it is there to hear the server
+	ctx     context.Context    //nolint:containedctx // of its calls that have nothing else to end with; nil over HTTP
+	end     context.CancelFunc // of ctx
+	process *process           // nil unless the server is a child
+	carrier *carrier           // nil unless Config.Dialer made the connection
+	serial  uint64             // among all of the pool
+	hears   *hearing           // nil unless it is there to hear the server
 
 	gone atomic.Bool           // the server has forgotten the session
 	deaf atomic.Bool           // the server offers no standing stream
@@ -32,8 +34,8 @@ type conn struct {
 	mourned atomic.Bool // its death was logged
 
 	mu     sync.Mutex
-	calls  map[*call]struct{} // guarded by mu; in flight, or with a stream that has not ended
-	closed bool               // guarded by mu
+	calls  *call // guarded by mu; in flight, or with a stream that has not ended: the youngest of a list
+	closed bool  // guarded by mu
 }
 
 // errSessionClosed ends the calls of a session that is closed under them.
@@ -46,13 +48,16 @@ func (s *conn) Close() error {
 	defer s.id.pool.callbacks.Done()
 	s.mu.Lock()
 	s.closed = true
-	calls := make([]*call, 0, len(s.calls))
-	for c := range s.calls {
+	var calls []*call
+	for c := s.calls; c != nil; c = c.next {
 		calls = append(calls, c)
 	}
 	s.mu.Unlock()
 	for _, c := range calls {
 		c.fail(&SessionError{Pool: s.id.pool.cfg.Name, Gone: true, MayRun: true, Err: errSessionClosed})
+	}
+	if s.end != nil {
+		s.end()
 	}
 	s.kill(errSessionClosed)
 	if s.carrier != nil {
@@ -94,18 +99,29 @@ func (s *conn) enter(c *call) bool {
 	if s.closed {
 		return false
 	}
-	if s.calls == nil {
-		s.calls = make(map[*call]struct{})
+	if c.next = s.calls; c.next != nil {
+		c.next.prev = c
 	}
-	s.calls[c] = struct{}{}
+	s.calls = c
 	return true
 }
 
 // forget undoes enter.
 func (s *conn) forget(c *call) {
 	s.mu.Lock()
-	delete(s.calls, c)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	switch {
+	case c.prev != nil:
+		c.prev.next = c.next
+	case s.calls == c:
+		s.calls = c.next
+	default:
+		return // it never entered
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
 }
 
 // watch marks the session as dead when its connection ends. Over Streamable HTTP

@@ -79,6 +79,9 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 		return nil, firstRefusal(discovery, s.explain(ctx, err))
 	}
 	s.version = s.cs.InitializeResult().ProtocolVersion
+	if !p.kind.http() {
+		s.ctx, s.end = context.WithCancel(context.Background())
+	}
 	if s.modern() || discovery != nil && saysOld(*discovery) {
 		certain = s.version
 	}
