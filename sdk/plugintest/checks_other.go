@@ -6,6 +6,8 @@ import "errors"
 
 func (b *binarySuite) unixChecks() []check { return nil }
 
+func (k *transportBinary) unixExtra(*binarySuite) []check { return nil }
+
 const canStop = false
 
 func stopProcess(int) error { return errors.ErrUnsupported }

@@ -74,6 +74,8 @@ type BinaryOptions struct {
 	Env []string
 	// Auth says how to use the kind auth. Nil if the plugin is not of that kind.
 	Auth *AuthOptions[host.Instance]
+	// Transport says how to use the kind transport. Nil if the plugin is not of that kind.
+	Transport *TransportOptions[host.Instance]
 	// Probe says how to use the kind probe. Nil if the plugin is not of that kind.
 	Probe *ProbeOptions[host.Instance]
 	// Metrics says how to use the kind metrics. Nil if the plugin is not of that kind.
@@ -81,7 +83,9 @@ type BinaryOptions struct {
 }
 
 // option is the field of BinaryOptions for a kind.
-var option = map[string]string{wire.KindAuth: "Auth", wire.KindProbe: "Probe", wire.KindMetrics: "Metrics"} //nolint:gochecknoglobals // a table
+var option = map[string]string{ //nolint:gochecknoglobals // a table
+	wire.KindAuth: "Auth", wire.KindTransport: "Transport", wire.KindProbe: "Probe", wire.KindMetrics: "Metrics",
+}
 
 // kinds are those that the options say how to use.
 func (o BinaryOptions) kinds() []binaryKind {
@@ -90,6 +94,9 @@ func (o BinaryOptions) kinds() []binaryKind {
 		k := &authBinary{newAuthSuite(*o.Auth)}
 		k.headers = []string{"*"} // the host holds it to what it declares
 		all = append(all, k)
+	}
+	if o.Transport != nil {
+		all = append(all, &transportBinary{newTransportSuite(*o.Transport)})
 	}
 	if o.Probe != nil {
 		all = append(all, &probeBinary{newProbeSuite(*o.Probe)})

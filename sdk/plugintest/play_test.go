@@ -19,11 +19,14 @@ import (
 )
 
 // play is the plugin that the program's name names, and reports whether it names one:
-// "acme", "vat" or "eye", or one of them with a dash and the flaw of the program.
+// "acme", "tube", "eye" or "vat", or one of them with a dash and the flaw of the program.
 func play(name string) bool {
 	name = filepath.Base(name)
 	if flaw, ok := strings.CutPrefix(name, "vat"); ok {
 		return playVat(flaw)
+	}
+	if flaw, ok := strings.CutPrefix(name, "tube"); ok {
+		return playTubes(flaw)
 	}
 	if flaw, ok := strings.CutPrefix(name, "eye"); ok {
 		return playEye(flaw)

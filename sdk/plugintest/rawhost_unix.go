@@ -26,6 +26,7 @@ type rawHost struct {
 	cmd      *exec.Cmd
 	lifeline *os.File
 	runDir   string
+	conn     *grpc.ClientConn
 	base     basev1.PluginServiceClient
 	exited   chan struct{}
 }
@@ -96,7 +97,7 @@ func (h *rawHost) meet(line <-chan string, sockets string) {
 		h.r.Fatalf("the socket %s: %v", f[3], err)
 	}
 	h.r.Cleanup(func() { _ = conn.Close() })
-	h.base = basev1.NewPluginServiceClient(conn)
+	h.conn, h.base = conn, basev1.NewPluginServiceClient(conn)
 	ctx, cancel := context.WithTimeout(context.Background(), h.r.patience)
 	defer cancel()
 	if _, err := h.base.Describe(ctx, &basev1.DescribeRequest{HostVersion: "1"}); err != nil {

@@ -187,8 +187,11 @@ func (r *report) wait(what string, done <-chan struct{}) bool {
 }
 
 // poll waits for a condition and reports whether it came.
-func (r *report) poll(ok func() bool) bool {
-	end := time.Now().Add(r.patience)
+func (r *report) poll(ok func() bool) bool { return r.pollFor(r.patience, ok) }
+
+// pollFor waits that long for a condition and reports whether it came.
+func (r *report) pollFor(patience time.Duration, ok func() bool) bool {
+	end := time.Now().Add(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
