@@ -318,15 +318,16 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 		part   string
 		want   string
 	}{
-		"wrong hash":     {func(p *Plugin) { p.SHA256 = strings.Repeat("0", 64) }, "good", "has the SHA-256"},
-		"garbage":        {nil, "garbage", `"hello, world" where the handshake was due`},
-		"exits at once":  {nil, "exits", "exit status 3"},
-		"says why":       {nil, "exits", "no such database"},
-		"other protocol": {nil, "oldcore", "version 99 of the base protocol"},
-		"other majors":   {nil, "future", "offers auth [7 8], telepathy [1]"},
-		"not a program":  {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = script, "", true }, "good", "cannot be executed here"},
-		"not there":      {func(p *Plugin) { p.Path += "x" }, "good", "cannot be opened"},
-		"a folder":       {func(p *Plugin) { p.Path = filepath.Dir(p.Path) }, "good", "is not a file"},
+		"wrong hash":         {func(p *Plugin) { p.SHA256 = strings.Repeat("0", 64) }, "good", "has the SHA-256"},
+		"garbage":            {nil, "garbage", `"hello, world" where the handshake was due`},
+		"exits at once":      {nil, "exits", "exit status 3"},
+		"says why":           {nil, "exits", "no such database"},
+		"a socket of others": {nil, "elsewhere", "outside the folder"},
+		"other protocol":     {nil, "oldcore", "version 99 of the base protocol"},
+		"other majors":       {nil, "future", "offers auth [7 8], telepathy [1]"},
+		"not a program":      {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = script, "", true }, "good", "cannot be executed here"},
+		"not there":          {func(p *Plugin) { p.Path += "x" }, "good", "cannot be opened"},
+		"a folder":           {func(p *Plugin) { p.Path = filepath.Dir(p.Path) }, "good", "is not a file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -67,6 +68,11 @@ func play(name string) bool {
 		fmt.Fprintln(os.Stderr, "no such database")
 		os.Exit(3)
 	case "mute":
+		time.Sleep(time.Hour)
+	case "observer":
+		sdk.Main(sdk.Info{Name: "observer"}, sdk.Auth(newWatchful))
+	case "elsewhere":
+		fmt.Println("1|1|unix|/tmp/elsewhere|grpc|")
 		time.Sleep(time.Hour)
 	case "oldcore":
 		fmt.Println("1|99|unix|/tmp/x|grpc|")
@@ -270,8 +276,19 @@ func (g *good) Login(ctx context.Context, req auth.Request, d auth.Dialog) error
 	if err := d.Show(ctx, auth.Prompt{URL: "https://login.example/?back=" + redirect, UserCode: "AB-CD"}); err != nil {
 		return err
 	}
+	if req.Identity.ID == "impatient" { // gives up one question, and asks another
+		soon, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+		_, err := d.Callback(soon, "state-0")
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("nobody came, and the answer was %w", err)
+		}
+		_, err = d.RedirectURL(ctx)
+		return err
+	}
 	query, err := d.Callback(ctx, "state-1")
 	if err != nil {
+		os.WriteFile(filepath.Join(g.in.StateDir, "login-ended"), nil, 0o600)
 		return err
 	}
 	if query.Reveal() != "code=4711&state=state-1" {
@@ -281,6 +298,39 @@ func (g *good) Login(ctx context.Context, req auth.Request, d auth.Dialog) error
 }
 
 func (g *good) Close(context.Context) error { return nil }
+
+// watchful shows in its credentials what it observed last.
+type watchful struct {
+	*good
+
+	mu   sync.Mutex
+	last string
+}
+
+func newWatchful(ctx context.Context, cfg goodConfig) (*watchful, error) {
+	g, err := newGood(ctx, cfg)
+	return &watchful{good: g}, err
+}
+
+func (*watchful) ObservedHeaders() []string { return []string{"X-One", "X-Two"} }
+
+func (w *watchful) Observe(req auth.Request, o auth.Observation) {
+	if o.Status == http.StatusTeapot {
+		panic("4711")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = fmt.Sprint(req.Identity.ID, " ", o.URL, " ", o.Status, " ", o.Header)
+}
+
+func (w *watchful) Credentials(ctx context.Context, req auth.Request) (auth.Credentials, error) {
+	if req.Identity.ID != "observed" {
+		return w.good.Credentials(ctx, req)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return auth.Credentials{Header: http.Header{"Authorization": {w.last}}}, nil
+}
 
 // future describes what this host does not speak, and reads no lifeline.
 type future struct {

@@ -1,0 +1,245 @@
+//go:build unix
+
+package host
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+	"github.com/go-mcpool/mcpool/sdk/probe"
+)
+
+// held is a target whose call waits for the test.
+type held struct {
+	resource
+
+	called, free chan struct{}
+}
+
+func (h *held) Call(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+	select {
+	case h.called <- struct{}{}:
+	default:
+		return json.RawMessage("2"), nil // the second call
+	}
+	select {
+	case <-h.free:
+		return json.RawMessage("1"), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A plugin of the SDK waits for its calls by itself. This one ends as soon as it is told.
+func TestAPluginIsNotToldToEndBeforeItsCallsAreDone(t *testing.T) {
+	t.Parallel()
+	p := frozenV1(t)
+	for name, end := range map[string]func(*Running) error{
+		"Close":   func(r *Running) error { return r.Close(context.Background()) },
+		"Replace": func(r *Running) error { return r.Replace(context.Background(), p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := p
+			p.Limits.Drain = time.Minute
+			r := launch(t, p)
+			look, err := r.Probe(t.Context(), Instance{Name: "p"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := &held{called: make(chan struct{}, 1), free: make(chan struct{})}
+			type outcome struct {
+				probe.Verdict
+				error
+			}
+			result, ended := make(chan outcome, 1), make(chan error, 1)
+			pid := r.Stats().PID
+			go func() {
+				v, err := look.Probe(context.Background(), h)
+				result <- outcome{v, err}
+			}()
+			eventually(t, "the call is under way", func() bool { return len(h.called) == 1 })
+			go func() { ended <- end(r) }()
+			eventually(t, "the end has begun", func() bool {
+				_, err := look.Probe(t.Context(), &resource{id: "r"})
+				return errors.Is(err, ErrClosed) || r.Stats().PID != pid
+			})
+			launch(t, part(t, "good")) // meanwhile a host that does not wait would have ended it
+			close(h.free)
+			if got := <-result; got.error != nil || !strings.HasPrefix(got.Reason, "1") {
+				t.Errorf("the call under way: %v, %v", got.Verdict, got.error)
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+func TestACallThatOutlastsTheDrainIsCutShortAndSaidToBe(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.Limits.Drain = time.Millisecond
+	log := &records{}
+	p.Logger = slog.New(log)
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	result := make(chan error, 1)
+	go func() {
+		_, err := a.Credentials(context.Background(), request("hang"))
+		result <- err
+	}()
+	eventually(t, "the call is under way", func() bool { _, ok := log.find("hanging"); return ok })
+	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 calls were cut short") {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-result; err == nil {
+		t.Error("a call that was cut short succeeded")
+	}
+}
+
+// There are systems that send no signal when a parent dies.
+func TestTheLifelineAloneEndsAPlugin(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(shortTemp(t), wire.RunDirPrefix+"run")
+	if err := os.MkdirAll(filepath.Join(dir, "s"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	cmd := exec.CommandContext(t.Context(), part(t, "good").Path)
+	cmd.Env = []string{
+		wire.CookieKey + "=" + wire.CookieValue, "PLUGIN_PROTOCOL_VERSIONS=1", wire.SocketDirEnv + "=" + filepath.Join(dir, "s"),
+		wire.EnvLifeline + "=3", wire.EnvRunDir + "=" + dir,
+	}
+	cmd.ExtraFiles, cmd.SysProcAttr = []*os.File{theirs}, &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	if line, err := out.ReadString('\n'); err != nil || !strings.HasPrefix(line, "1|1|unix|") {
+		t.Errorf("the handshake is %q, %v", line, err)
+	}
+	if !alive(cmd.Process.Pid) {
+		t.Error("it ended before its host")
+	}
+	ours.Close()
+	_, _ = io.Copy(io.Discard, out) // until it ends
+	_ = cmd.Wait()                  // it ends its own group, and itself with it
+	if exists(dir) {
+		t.Error("its folder is left")
+	}
+}
+
+func TestAnObservationReachesThePlugin(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "observer"))
+	a := open(t, r, Instance{Name: "a"})
+	o, ok := auth.AsObserver(a)
+	if !ok {
+		t.Fatal("the instance observes nothing")
+	}
+	if h := o.ObservedHeaders(); !slices.Equal(h, []string{"X-One", "X-Two"}) {
+		t.Errorf("it observes %q", h)
+	}
+	pid := r.Stats().PID
+	want := "me https://api.example/mcp 202 map[X-One:[a b]]"
+	eventually(t, "the observation arrives", func() bool { // one may be dropped
+		o.Observe(request("me"), auth.Observation{URL: "https://api.example/mcp", Status: http.StatusTeapot})
+		o.Observe(request("me"), auth.Observation{URL: "https://api.example/mcp", Status: 202, Header: http.Header{"X-One": {"a", "b"}}})
+		o.Observe(request("me"), auth.Observation{URL: "https://evil.example/", Status: 200})
+		got := value(t, a, "observed")
+		if got != "" && got != want {
+			t.Fatalf("it observed %q, want %q", got, want)
+		}
+		return got == want
+	})
+	if r.Stats().PID != pid {
+		t.Error("a panic over an observation ended the plugin")
+	}
+	if _, ok := auth.AsObserver(open(t, launch(t, part(t, "good")), Instance{Name: "a"})); ok {
+		t.Error("an instance that observes nothing says that it does")
+	}
+}
+
+// Whoever can write to the file does so after its bytes were looked at.
+func TestBytesWrittenOverTheVerifiedOnesDoNotRun(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	bytes, err := os.ReadFile(p.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Path = filepath.Join(t.TempDir(), "good") // a file, not a link to this program
+	if err := os.WriteFile(p.Path, bytes, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	if err := os.WriteFile(p.Path, []byte("#!/bin/sh\necho stolen\n"), 0o700); err != nil { // the same inode
+		t.Fatal(err)
+	}
+	if got := value(t, a, "exitonce"); got != "second" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// The name of a socket may have some hundred characters.
+func TestATemporaryFolderWithALongNameIsNoObstacle(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", long)
+	a := open(t, launch(t, part(t, "good")), Instance{Name: "a"})
+	if value(t, a, "pid") == "" {
+		t.Error("it does not answer")
+	}
+}
+
+func TestVariablesAreNamedExactlyOrByAPrefix(t *testing.T) {
+	t.Parallel()
+	env := []string{
+		"AWS_REGION=r", "AWS_=", "AWS=no", "AWSX=no", "XAWS_Y=no", "HTTP_PROXY=p", "http_proxy=q", "NAME=a=b", "NAMED=no",
+		"MCPOOL_LIFELINE=no", "PLUGIN_MIN_PORT=no", "=C:=no", "junk",
+	}
+	patterns := slices.Concat(EnvAWS(), EnvProxy(), EnvTLS(), []string{"NAME", "MCPOOL_LIFELINE", "PLUGIN_MIN_PORT"})
+	want := []string{"AWS_REGION=r", "AWS_=", "HTTP_PROXY=p", "http_proxy=q", "NAME=a=b"}
+	if got := pickEnv(env, patterns); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, name := range slices.Concat(EnvAWS(), EnvProxy(), EnvTLS(), []string{"A", "A_*"}) {
+		if err := checkEnvName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "*", "A*", "A*_", "_*_*", "A=B", "A\x00", "MCPOOL_X", "MCPOOL_*", "PLUGIN_*"} {
+		if checkEnvName(name) == nil {
+			t.Errorf("%q was taken", name)
+		}
+	}
+}
