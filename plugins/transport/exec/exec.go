@@ -115,7 +115,7 @@ func (p *program) start() error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, p.tail
 	cmd.Dir, cmd.Env = p.d.cfg.Dir, p.d.environ(p.session)
 	// What outlives the command and has its stderr must not keep us waiting.
-	cmd.WaitDelay = 200 * time.Millisecond
+	cmd.WaitDelay = p.d.cfg.StopTimeout / 2
 	ownGroup(cmd)
 	err = cmd.Start()
 	_, _ = theirIn.Close(), theirOut.Close() // the command has its own
@@ -134,9 +134,10 @@ func (p *program) cut() {
 	p.cutting.Do(func() { _, _ = p.in.Close(), p.out.Close() })
 }
 
-// why says how the command ended. Its pipes may be a little ahead of it.
+// why says how the command ended. Its stdout may be a little ahead of it; one that goes
+// on without is given as long as for any other end.
 func (p *program) why() error {
-	timer := time.NewTimer(200 * time.Millisecond)
+	timer := time.NewTimer(p.d.cfg.StopTimeout)
 	defer timer.Stop()
 	select {
 	case <-p.ended:

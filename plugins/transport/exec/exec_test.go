@@ -91,7 +91,7 @@ func running(pid int) bool {
 
 func poll(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out: %s", what)
@@ -171,7 +171,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 func TestAProgramThatDiesIsNamedWithItsLastWords(t *testing.T) {
 	t.Parallel()
-	c := mustDial(t, Config{Command: []string{os.Args[0]}, Env: secrets(childEnv, "crash", "SECRET", "hunter2hunter2")}, transport.Open{})
+	c := mustDial(t, Config{
+		Command: []string{os.Args[0]}, Env: secrets(childEnv, "crash", "SECRET", "hunter2hunter2"),
+		StopTimeout: time.Minute, // how long its status and its last words may take
+	}, transport.Open{})
 	_, err := c.Receive(t.Context())
 	var closed *transport.CloseError
 	if !errors.As(err, &closed) || closed.Reason != transport.PeerGone || !strings.Contains(err.Error(), "exit status 3") ||

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/transport"
@@ -51,7 +50,7 @@ type Config struct {
 }
 
 // check fills in defaults and returns all faults.
-func (c *Config) check() (ssh.HostKeyCallback, error) {
+func (c *Config) check() (*trust, error) {
 	var errs []error
 	bad := func(field string, err error, problem string) {
 		errs = append(errs, &transport.ConfigError{Field: field, Problem: problem, Err: err})
@@ -74,7 +73,7 @@ func (c *Config) check() (ssh.HostKeyCallback, error) {
 		}
 		c.KnownHosts = []string{filepath.Join(home, ".ssh", "known_hosts")}
 	}
-	known, err := knownhosts.New(c.KnownHosts...)
+	known, err := readTrust(c.KnownHosts)
 	if err != nil {
 		bad("KnownHosts", err, "cannot be used")
 	}

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/go-mcpool/mcpool/plugins/transport/internal/stdio"
 	"github.com/go-mcpool/mcpool/sdk/transport"
@@ -25,18 +23,18 @@ var _ transport.Dialer = (*Dialer)(nil)
 type Dialer struct {
 	// Immutable after creation.
 	cfg   Config
-	known ssh.HostKeyCallback
+	trust *trust
 }
 
 // New returns a Dialer, or all faults of cfg as *transport.ConfigError. It reads the
 // known_hosts files, and connects to nothing.
 func New(cfg Config) (*Dialer, error) {
 	cfg.Command, cfg.KnownHosts, cfg.KeyFiles = slices.Clone(cfg.Command), slices.Clone(cfg.KnownHosts), slices.Clone(cfg.KeyFiles)
-	known, err := cfg.check()
+	trust, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
-	return &Dialer{cfg: cfg, known: known}, nil
+	return &Dialer{cfg: cfg, trust: trust}, nil
 }
 
 // Dial connects and starts the command. That it was started does not mean that it
@@ -78,7 +76,7 @@ func (d *Dialer) start(ctx context.Context, line net.Conn) (*remote, error) {
 	}
 	defer done()
 	config := &ssh.ClientConfig{
-		User: d.cfg.User, Auth: methods, HostKeyCallback: d.known, HostKeyAlgorithms: d.algorithms(line.RemoteAddr()),
+		User: d.cfg.User, Auth: methods, HostKeyCallback: d.trust.check, HostKeyAlgorithms: d.trust.algorithms(d.cfg.Address, line.RemoteAddr()),
 	}
 	conn, channels, requests, err := ssh.NewClientConn(line, d.cfg.Address, config)
 	if err != nil {
@@ -126,50 +124,6 @@ func (d *Dialer) methods(ctx context.Context) (methods []ssh.AuthMethod, done fu
 		}
 		return append(slices.Clone(keys), others...), nil
 	})}, done, nil
-}
-
-// algorithms are those that known_hosts has keys of the server for, so that the
-// server does not offer another of its keys than the one that is known.
-func (d *Dialer) algorithms(addr net.Addr) []string {
-	var key *knownhosts.KeyError
-	if !errors.As(d.known(d.cfg.Address, addr, probeKey{}), &key) {
-		return nil
-	}
-	var list []string
-	for _, want := range key.Want {
-		if kind := want.Key.Type(); kind == ssh.KeyAlgoRSA {
-			list = append(list, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		} else {
-			list = append(list, kind)
-		}
-	}
-	return list
-}
-
-// probeKey is a key that nobody has: asking for it makes known_hosts say which it
-// knows.
-type probeKey struct{}
-
-func (probeKey) Type() string                        { return "none" }
-func (probeKey) Marshal() []byte                     { return []byte("none") }
-func (probeKey) Verify([]byte, *ssh.Signature) error { return errors.New("ssh: no key") }
-
-// refused tells a refusal from trouble of the moment.
-func refused(err error) error {
-	var (
-		key     *knownhosts.KeyError
-		revoked *knownhosts.RevokedError
-		denied  *ssh.ServerAuthError
-	)
-	switch {
-	case errors.As(err, &key) && len(key.Want) == 0:
-		return &transport.RefusedError{Problem: "the server's key is not in known_hosts", Err: err}
-	case errors.As(err, &key), errors.As(err, &revoked):
-		return &transport.RefusedError{Problem: "the server's key is not the one in known_hosts: somebody may be listening in", Err: err}
-	case errors.As(err, &denied), errorsNoMethod(err):
-		return &transport.RefusedError{Problem: "the server takes none of the keys for this user"}
-	}
-	return fmt.Errorf("ssh: the handshake failed: %w", err)
 }
 
 // remote is a command that runs, for one session.
@@ -269,9 +223,10 @@ func (r *remote) cut() {
 	r.cutting.Do(func() { _ = r.line.Close() })
 }
 
-// why says how the command ended. Its stdout may be a little ahead of it.
+// why says how the command ended. Its stdout may be a little ahead of it; one that goes
+// on without is given as long as for any other end.
 func (r *remote) why() error {
-	timer := time.NewTimer(500 * time.Millisecond)
+	timer := time.NewTimer(r.d.cfg.StopTimeout)
 	defer timer.Stop()
 	select {
 	case <-r.ended:
@@ -332,7 +287,3 @@ func (r *remote) await(ctx context.Context) bool {
 		return false
 	}
 }
-
-// errorsNoMethod recognises the handshake's way of saying that the server took no
-// key. It has no type.
-func errorsNoMethod(err error) bool { return strings.Contains(err.Error(), "unable to authenticate") }

@@ -87,7 +87,7 @@ func raw(t *testing.T, f func(line net.Conn, r *bufio.Reader)) string {
 // dial opens a connection and closes it with the test.
 func dial(t *testing.T, url string, open transport.Open, change func(*Config)) (transport.Conn, error) {
 	t.Helper()
-	cfg := Config{URL: url, Proxy: "-", CloseTimeout: 200 * time.Millisecond}
+	cfg := Config{URL: url, Proxy: "-", CloseTimeout: 200 * time.Millisecond, DialTimeout: 2 * time.Minute}
 	if change != nil {
 		change(&cfg)
 	}

@@ -374,7 +374,7 @@ func TestCloseCodesSayWhy(t *testing.T) {
 			_, _, err := ws.Read(ctx)
 			told <- websocket.CloseStatus(err)
 		})
-		c := mustDial(t, url, transport.Open{}, nil)
+		c := mustDial(t, url, transport.Open{}, func(c *Config) { c.CloseTimeout = time.Minute })
 		if err := c.Close(t.Context(), reason); err != nil {
 			t.Error(err)
 		}
