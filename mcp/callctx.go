@@ -140,17 +140,32 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 	return c
 }
 
-// connContext adds the session to a context, for connOf.
+// connContext is the context that a session is opened with, and names the session,
+// for connOf. The SDK keeps it as long as the session lives, for its values; what it
+// was made of is let go when the opening is over, and with that its context.
 type connContext struct {
-	context.Context
-	conn *conn
+	conn    *conn
+	opening atomic.Pointer[context.Context]
 }
+
+func newConnContext(ctx context.Context, s *conn) *connContext {
+	c := &connContext{conn: s}
+	c.opening.Store(&ctx)
+	return c
+}
+
+// end puts a context in place that has ended.
+func (c *connContext) end() { c.opening.Store(&c.conn.id.pool.over) }
+
+func (c *connContext) Deadline() (time.Time, bool) { return (*c.opening.Load()).Deadline() }
+func (c *connContext) Done() <-chan struct{}       { return (*c.opening.Load()).Done() }
+func (c *connContext) Err() error                  { return (*c.opening.Load()).Err() } //nolint:wrapcheck // a context's
 
 func (c *connContext) Value(key any) any {
 	if key == (connKey{}) {
 		return c.conn
 	}
-	return c.Context.Value(key)
+	return (*c.opening.Load()).Value(key)
 }
 
 func (c *call) noteWrote() { c.wrote.Store(true) }

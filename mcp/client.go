@@ -8,8 +8,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// clients are those of the SDK that an identity's sessions have in common, one for
-// each ability: a client takes more memory than an idle session.
+// clients are those of the SDK that the pool's sessions have in common, one for each
+// ability: a client takes about as much memory as an idle session. It knows nothing of
+// identities; the session that its handlers find does.
 type clients struct {
 	mu    sync.Mutex
 	byAsk [canElicit | canSample + 1]*mcp.Client // guarded by mu
@@ -20,13 +21,13 @@ type clients struct {
 // to the client.
 func (p *Pool) clientFor(s *conn) *mcp.Client {
 	if s.hears != nil {
-		return p.newClient(s.id, s.ability, s)
+		return p.newClient(s.ability, s)
 	}
-	c := &s.id.clients
+	c := &p.clients
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byAsk[s.ability] == nil {
-		c.byAsk[s.ability] = p.newClient(s.id, s.ability, nil)
+		c.byAsk[s.ability] = p.newClient(s.ability, nil)
 	}
 	return c.byAsk[s.ability]
 }
@@ -35,7 +36,7 @@ func (p *Pool) clientFor(s *conn) *mcp.Client {
 // find the session through the context, which is that of a call or comes from that
 // of Connect. The call that is meant they find in the same way (progress by its
 // token), or, on old-era sessions, because nobody else's call is on the session.
-func (p *Pool) newClient(id *identity, a ability, alone *conn) *mcp.Client {
+func (p *Pool) newClient(a ability, alone *conn) *mcp.Client {
 	o := &mcp.ClientOptions{
 		Capabilities: &mcp.ClientCapabilities{},
 		ProgressNotificationHandler: func(ctx context.Context, r *mcp.ProgressNotificationClientRequest) {
@@ -61,23 +62,26 @@ func (p *Pool) newClient(id *identity, a ability, alone *conn) *mcp.Client {
 			return nil, errNobodyAsked
 		}
 	}
-	var (
-		h  *hearing
-		on *notices
-	)
+	var h *hearing
 	if alone != nil {
 		h = alone.hears
 	}
-	switch {
-	case h != nil && h.notices != nil:
-		on = h.notices
-	case p.kind != kindHTTP && !p.cfg.NoListener:
-		on = &id.notices // the stream is there anyway
-	}
-	if on != nil {
-		o.ToolListChangedHandler = func(context.Context, *mcp.ToolListChangedRequest) { on.tools() }
-		o.PromptListChangedHandler = func(context.Context, *mcp.PromptListChangedRequest) { on.prompts() }
-		o.ResourceListChangedHandler = func(context.Context, *mcp.ResourceListChangedRequest) { on.resources() }
+	// But for Streamable HTTP the stream that lists are heard of on is there anyway.
+	if h != nil && h.notices != nil || p.kind != kindHTTP && !p.cfg.NoListener {
+		on := func(ctx context.Context, changed func(*notices)) {
+			if s := connOf(ctx); s != nil {
+				changed(&s.id.notices)
+			}
+		}
+		o.ToolListChangedHandler = func(ctx context.Context, _ *mcp.ToolListChangedRequest) {
+			on(ctx, func(n *notices) { n.tools() })
+		}
+		o.PromptListChangedHandler = func(ctx context.Context, _ *mcp.PromptListChangedRequest) {
+			on(ctx, func(n *notices) { n.prompts() })
+		}
+		o.ResourceListChangedHandler = func(ctx context.Context, _ *mcp.ResourceListChangedRequest) {
+			on(ctx, func(n *notices) { n.resources() })
+		}
 	}
 	if h != nil {
 		o.ResourceUpdatedHandler = func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) {
@@ -93,7 +97,10 @@ func (p *Pool) newClient(id *identity, a ability, alone *conn) *mcp.Client {
 	budget := p.cfg.ConnectTimeout / 2
 	client.AddSendingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
-			if method != "server/discover" || callOf(ctx) != nil {
+			switch {
+			case method == "tools/list" && callOf(ctx) == nil:
+				return onlyMarked(next(ctx, method, req)) // no call asks: the session is being primed
+			case method != "server/discover" || callOf(ctx) != nil:
 				carryMeta(ctx, req)
 				return next(ctx, method, req)
 			}

@@ -47,7 +47,7 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 	if on == nil && a&canHear != 0 {
 		s.hears = newHearing(nil)
 	}
-	opening := &connContext{ctx, s}
+	opening := newConnContext(ctx, s)
 	ctx = opening
 	if s.hears != nil {
 		s.hears.opening.Store(opening)
@@ -85,6 +85,9 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 	if s.modern() || discovery != nil && saysOld(*discovery) {
 		certain = s.version
 	}
+	if s.hears == nil { // else streams that it asked for may still be on their way
+		opening.end()
+	}
 	return s, nil
 }
 
@@ -110,7 +113,8 @@ func (c *catcher) close() {
 
 // prime lists the tools on a session that needs to know them: over HTTP from
 // 2026-07-28 on, arguments marked x-mcp-header go into headers, and the SDK finds
-// the marks in what the session itself has listed.
+// the marks in what the session itself has listed. That is all it keeps the list for:
+// see onlyMarked.
 func (p *Pool) prime(ctx context.Context, s *conn) error {
 	init := s.cs.InitializeResult()
 	if !s.sharedByNature() || init.Capabilities == nil || init.Capabilities.Tools == nil {

@@ -32,7 +32,6 @@ type identity struct {
 	notices  notices
 	listener *listener // nil without one
 	updates  subscriber
-	clients  clients
 
 	creds    atomic.Pointer[http.Header] // credential headers for its handshakes
 	epoch    atomic.Uint64               // rises with each loss of its sessions
@@ -57,10 +56,10 @@ func (p *Pool) newIdentity(key string, a auth.Identity, formed bool, creds http.
 		id.creds.Store(&creds)
 	}
 	id.lists.init(id)
-	id.updates = subscriber{id: id, subs: make(map[*Subscription]struct{}), changed: make(chan struct{}, 1)}
+	id.updates.id = id
 	id.notices = notices{tools: id.lists.toolsChanged, prompts: id.lists.prompts.invalidate, resources: id.lists.resourcesChanged}
 	if !p.cfg.NoListener && p.kind == kindHTTP {
-		id.listener = newListener(id)
+		id.listener = &listener{id: id}
 	}
 	if !p.kind.http() {
 		return id, nil

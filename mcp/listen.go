@@ -22,23 +22,29 @@ func (n *notices) all() {
 // counts towards no limit. When it dies it is opened again. Everything that may have
 // changed before it was there to hear is treated as if it had.
 type listener struct {
-	id     *identity
-	ctx    context.Context
-	cancel context.CancelFunc
-	begin  sync.Once
-}
+	id *identity // immutable after creation
 
-func newListener(id *identity) *listener {
-	l := &listener{id: id}
-	l.ctx, l.cancel = context.WithCancel(id.pool.ctx)
-	return l
+	mu     sync.Mutex
+	begun  bool               // guarded by mu; or never to begin
+	cancel context.CancelFunc // guarded by mu; nil unless it has begun
 }
 
 // listen starts the listener of the identity, once.
 func (id *identity) listen() {
-	if l := id.listener; l != nil {
-		l.begin.Do(func() { id.pool.start(l.run) })
+	l := id.listener
+	if l == nil {
+		return
 	}
+	l.mu.Lock()
+	if l.begun {
+		l.mu.Unlock()
+		return
+	}
+	l.begun = true
+	ctx, cancel := context.WithCancel(id.pool.ctx)
+	l.cancel = cancel
+	l.mu.Unlock()
+	id.pool.start(func() { l.run(ctx) })
 }
 
 // stopListening ends the listener of the identity, if it has one.
@@ -48,15 +54,22 @@ func (id *identity) stopListening() {
 	}
 }
 
-func (l *listener) stop() { l.cancel() }
+func (l *listener) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
 
 // run opens the listening session again and again.
-func (l *listener) run() {
+func (l *listener) run(listening context.Context) {
 	p := l.id.pool
 	pause := time.Second
-	for first := true; l.ctx.Err() == nil; first = false {
+	for first := true; listening.Err() == nil; first = false {
 		began := p.now()
-		heard := l.hear(first)
+		heard := l.hear(listening, first)
 		if !heard {
 			return // the server has nothing to say
 		}
@@ -65,7 +78,7 @@ func (l *listener) run() {
 		}
 		select {
 		case <-time.After(time.Duration(float64(pause) * (0.5 + rand.Float64()))):
-		case <-l.ctx.Done():
+		case <-listening.Done():
 			return
 		}
 		pause = min(2*pause, 30*time.Second)
@@ -74,14 +87,14 @@ func (l *listener) run() {
 
 // hear opens a session and listens until it ends. It returns false if there is no
 // use in another.
-func (l *listener) hear(first bool) bool {
+func (l *listener) hear(listening context.Context, first bool) bool {
 	p := l.id.pool
 	on := newHearing(&l.id.notices)
-	ctx, cancel := context.WithTimeout(l.ctx, p.cfg.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(listening, p.cfg.ConnectTimeout)
 	defer cancel()
 	s, err := p.connect(ctx, l.id, 0, on)
 	if err != nil {
-		return l.ctx.Err() == nil && !isPermanent(err)
+		return listening.Err() == nil && !isPermanent(err)
 	}
 	defer func() { _ = s.Close() }() // it holds nothing that could be lost
 	if !s.speaks() {
@@ -99,7 +112,7 @@ func (l *listener) hear(first bool) bool {
 	select {
 	case <-gone:
 	case <-on.ended:
-	case <-l.ctx.Done():
+	case <-listening.Done():
 	}
 	return true
 }

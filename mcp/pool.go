@@ -26,6 +26,7 @@ type Pool struct {
 	cfg        Config
 	kind       transportKind
 	endpoint   *url.URL // nil unless the endpoint is HTTP
+	address    string   // the endpoint as text
 	base       http.RoundTripper
 	ownBase    *http.Transport // nil if base is the user's
 	provider   auth.Provider
@@ -35,6 +36,7 @@ type Pool struct {
 	began      time.Time
 	ctx        context.Context // of what runs in the background; ends when Close begins
 	cancel     context.CancelFunc
+	over       context.Context // has ended
 	drainCtx   context.Context // ends when Close loses its patience
 	drainStop  context.CancelFunc
 	def        *identity
@@ -52,6 +54,7 @@ type Pool struct {
 	counts     counts
 	warned     warned
 	journal    *journal
+	clients    clients
 	everAlive  atomic.Bool  // some session has worked once
 	downSince  atomic.Int64 // since when none does, on the pool's clock; 0 if they do
 
@@ -81,9 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		return p, nil
 	}
 	if err := p.firstSession(ctx); err != nil {
-		stop, cancel := context.WithCancel(context.Background())
-		cancel() // nobody has anything to wait for
-		_ = p.Close(stop)
+		_ = p.Close(p.over) // nobody has anything to wait for
 		return nil, err
 	}
 	return p, nil
@@ -107,6 +108,7 @@ func newPool(cfg Config) (*Pool, error) {
 	p.min.Store(int64(cfg.Min))
 	p.max.Store(int64(cfg.Max))
 	if kind.http() {
+		p.address = endpoint.String()
 		p.base, p.ownBase = newBase(&p.cfg)
 	}
 	if cfg.Auth != nil {
@@ -120,6 +122,7 @@ func newPool(cfg Config) (*Pool, error) {
 		}
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.over = ended()
 	p.drainCtx, p.drainStop = context.WithCancel(context.Background())
 	if p.def, err = p.newIdentity("i"+identityKey(cfg.Identity), cfg.Identity, false, nil); err == nil {
 		p.mu.Lock() // sessions may open before the backend is stored
@@ -139,6 +142,13 @@ func newPool(cfg Config) (*Pool, error) {
 		p.start(func() { _, _ = p.ListTools(p.ctx) }) // to know what changes are changes from
 	}
 	return p, nil
+}
+
+// ended returns a context that has ended.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 // Ready tells whether the default identity has ever had Min sessions.

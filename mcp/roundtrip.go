@@ -40,7 +40,7 @@ func newChain(id *identity) (*chain, error) {
 	a, err := authhttp.New(authhttp.Config{
 		Base:              w,
 		Provider:          p.provider,
-		Request:           auth.Request{Identity: id.auth, Target: auth.Target{Name: p.cfg.Name, URL: p.endpoint.String()}},
+		Request:           auth.Request{Identity: id.auth, Target: auth.Target{Name: p.cfg.Name, URL: p.address}},
 		CredentialHeaders: slices.Concat(authhttp.DefaultCredentialHeaders(), p.cfg.CredentialHeaders),
 		Refused: func(resp *http.Response, outcome auth.Outcome, err error) (*http.Response, error) {
 			if resp.Request.Method != http.MethodPost {

@@ -154,7 +154,7 @@ type subscriber struct {
 	subs    map[*Subscription]struct{} // guarded by mu
 	running bool                       // guarded by mu
 	last    error                      // guarded by mu; why the session could not be had
-	changed chan struct{}              // holds one: subs changed
+	changed chan struct{}              // holds one: subs changed; made with the first of them, then immutable
 }
 
 // inUse tells whether there are any. It takes no lock of the pool's.
@@ -170,6 +170,9 @@ func (r *subscriber) subscribe(ctx context.Context, uri string, fn UpdateFunc) (
 	s := &Subscription{owner: r, uri: uri, fn: fn, wake: make(chan struct{}, 1), result: make(chan error, 1)}
 	s.ctx, s.cancel = context.WithCancel(p.ctx)
 	r.mu.Lock()
+	if r.subs == nil {
+		r.subs, r.changed = make(map[*Subscription]struct{}), make(chan struct{}, 1)
+	}
 	r.subs[s] = struct{}{}
 	start := !r.running
 	r.running = true

@@ -113,6 +113,38 @@ func (m *marks) mark(mark, kind any, path string, reachable bool) error {
 	return nil
 }
 
+// onlyMarked is what a session keeps of the tools that it lists to be primed: those
+// with marks. The SDK holds on to the list, which is most of what an idle session has.
+func onlyMarked(res mcp.Result, err error) (mcp.Result, error) {
+	list, ok := res.(*mcp.ListToolsResult)
+	if err != nil || !ok {
+		return res, err //nolint:wrapcheck // it is the SDK's, for the SDK
+	}
+	var kept []*mcp.Tool
+	for _, t := range list.Tools {
+		if t != nil && mentionsMark(t.InputSchema) {
+			kept = append(kept, &mcp.Tool{Name: t.Name, InputSchema: t.InputSchema})
+		}
+	}
+	list.Tools, list.Meta = kept, nil
+	return list, nil
+}
+
+// mentionsMark tells whether there is a mark anywhere in a schema, right or wrong.
+func mentionsMark(schema any) bool {
+	switch s := schema.(type) {
+	case map[string]any:
+		for key, sub := range s {
+			if strings.EqualFold(key, headerMark) || mentionsMark(sub) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(s, mentionsMark)
+	}
+	return false
+}
+
 // isToken is RFC 9110, 5.6.2.
 func isToken(s string) bool {
 	for i := range len(s) {

@@ -17,12 +17,12 @@ func (p *Pool) transport(ctx context.Context, s *conn, stream bool) (mcp.Transpo
 	switch p.kind {
 	case kindHTTP:
 		return &mcp.StreamableClientTransport{
-			Endpoint: p.endpoint.String(), HTTPClient: s.id.client,
+			Endpoint: p.address, HTTPClient: s.id.client,
 			DisableStandaloneSSE: !stream, MaxEventSize: p.cfg.HTTP.MaxEventBytes,
 		}, nil
 	case kindSSE:
 		return lenient{&mcp.SSEClientTransport{
-			Endpoint: p.endpoint.String(), HTTPClient: s.id.client, MaxEventSize: p.cfg.HTTP.MaxEventBytes,
+			Endpoint: p.address, HTTPClient: s.id.client, MaxEventSize: p.cfg.HTTP.MaxEventBytes,
 		}}, nil
 	case kindCommand:
 		return p.startProcess(ctx, s)
