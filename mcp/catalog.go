@@ -9,32 +9,39 @@ import (
 	"github.com/go-mcpool/mcpool/core"
 )
 
-// list is one list of an identity, as the server last gave it. At most one fetch
-// runs at a time, on a goroutine of the pool, so that no caller's patience decides
-// for the others. An invalidation during a fetch wins: what was fetched is given to
-// those who asked before it, and to nobody after.
+// list is one list of an identity, as the server last gave it. Fetches run on
+// goroutines of the pool, so that no caller's patience decides for the others, and one
+// after the other, so that a server whose lists keep changing is asked no more often
+// than it answers. An invalidation during a fetch wins: what was fetched is given to
+// those who asked before it, and never from memory. Those who ask after it get what
+// the next fetch brings, whatever happens during that one, so nobody waits for a
+// server to come to rest.
 type list[T any] struct {
 	// Immutable after init.
 	id    *identity
 	fetch func(ctx context.Context) ([]T, error)
-	// changed is told of every fetch before those who wait for it; nil for nobody.
-	changed func(now []T, current bool) (tell func())
+	// changed is told of every list before those who wait for it; nil for nobody.
+	changed func(now []T, began uint64)
 
-	mu         sync.Mutex
-	items      []T       // guarded by mu; as last fetched
-	itemsFrom  uint64    // guarded by mu; the generation when their fetch began
-	valid      bool      // guarded by mu; not invalidated since
-	expires    time.Time // guarded by mu
-	generation uint64    // guarded by mu; of invalidations
-	running    *fetching[T]
+	mu          sync.Mutex
+	items       []T       // guarded by mu; as last fetched
+	itemsFrom   uint64    // guarded by mu; when their fetch began
+	valid       bool      // guarded by mu; not invalidated since
+	expires     time.Time // guarded by mu
+	clock       uint64    // guarded by mu; one more with each fetch that begins and each invalidation
+	invalidated uint64    // guarded by mu; when it last was
+	following   bool      // guarded by mu; follow runs
+	// Guarded by mu. The fetch that began last, and the one that is going to begin
+	// after it.
+	running, queued *fetching[T]
 }
 
-// fetching is a fetch under way.
+// fetching is a fetch that is queued or under way.
 type fetching[T any] struct {
-	generation uint64 // of the list when it began
-	done       chan struct{}
-	items      []T // readable after done
-	err        error
+	began uint64 // guarded by the list's mu; on its clock, 0 before
+	done  chan struct{}
+	items []T // readable after done
+	err   error
 }
 
 // get returns a copy of the list, fetching it if need be.
@@ -77,53 +84,82 @@ func (l *list[T]) share(ctx context.Context) ([]T, error) {
 }
 
 // startLocked returns the fetch that serves a caller who asks now: the one that is
-// running, if the list was not invalidated since it began, else a new one. It
-// returns nil if the pool is closed. REQUIRES: l.mu.
+// running, if the list was not invalidated since it began, else the next. It returns
+// nil if the pool is closed. REQUIRES: l.mu.
 func (l *list[T]) startLocked() *fetching[T] {
-	if l.running != nil && l.running.generation == l.generation {
+	switch {
+	case l.running != nil && l.running.began > l.invalidated:
 		return l.running
+	case l.queued != nil:
+		return l.queued
 	}
-	f := &fetching[T]{generation: l.generation, done: make(chan struct{})}
-	if !l.id.pool.start(func() { l.run(f) }) {
+	f, before := &fetching[T]{done: make(chan struct{})}, l.running
+	if !l.id.pool.start(func() { l.run(f, before) }) {
 		return nil
 	}
-	l.running = f
+	if before == nil {
+		l.beginLocked(f)
+	} else {
+		l.queued = f
+	}
 	return f
 }
 
-// run fetches and puts the list in place.
-func (l *list[T]) run(f *fetching[T]) {
+// beginLocked notes that a fetch begins. REQUIRES: l.mu.
+func (l *list[T]) beginLocked(f *fetching[T]) {
+	l.clock++
+	f.began = l.clock
+	l.running = f
+}
+
+// run fetches, once the fetch before has ended, and puts the list in place.
+func (l *list[T]) run(f, before *fetching[T]) {
 	p := l.id.pool
+	if before != nil {
+		timer := time.NewTimer(listPatience)
+		select {
+		case <-before.done:
+		case <-timer.C: // it may hang on a session that is dead
+		case <-p.ctx.Done():
+		}
+		timer.Stop()
+		l.mu.Lock()
+		l.queued = nil
+		l.beginLocked(f)
+		l.mu.Unlock()
+	}
 	p.counts.listFetches.Add(1)
 	f.items, f.err = l.fetch(p.ctx)
 	if f.err != nil && p.ctx.Err() != nil {
 		f.err = ErrClosed
 	}
 	l.mu.Lock()
-	stored := f.err == nil && l.storeLocked(f.items, f.generation)
+	if f.err == nil {
+		l.storeLocked(f.items, f.began)
+	}
 	if l.running == f {
 		l.running = nil
 	}
 	l.mu.Unlock()
-	tell := func() {}
 	if f.err == nil && l.changed != nil {
-		tell = l.changed(f.items, stored)
+		l.changed(f.items, f.began)
 	}
 	close(f.done)
-	tell()
 }
 
-// storeLocked puts a list in place, unless there is a younger one, and returns true
-// if it was not invalidated since its fetch began. If it was, it still is what the
-// server last said, which is better than nothing where nobody asks for more.
-// REQUIRES: l.mu.
-func (l *list[T]) storeLocked(items []T, generation uint64) bool {
-	if generation < l.itemsFrom {
-		return false
+// listPatience is how long a fetch waits for the one before it to end.
+const listPatience = 5 * time.Second
+
+// storeLocked puts a list in place, unless there is a younger one. One that was
+// invalidated since its fetch began still is what the server last said, which is
+// better than nothing where nobody asks for more. REQUIRES: l.mu.
+func (l *list[T]) storeLocked(items []T, began uint64) {
+	if began < l.itemsFrom {
+		return
 	}
-	l.items, l.itemsFrom = items, generation
-	if generation != l.generation {
-		return false
+	l.items, l.itemsFrom = items, began
+	if began < l.invalidated {
+		return
 	}
 	l.valid = true
 	ttl := l.id.pool.cfg.ToolsTTL
@@ -131,23 +167,23 @@ func (l *list[T]) storeLocked(items []T, generation uint64) bool {
 		ttl = 100 * 365 * 24 * time.Hour
 	}
 	l.expires = time.Now().Add(ttl)
-	return true
 }
 
 // mark returns what put has to know of the time before a fetch.
 func (l *list[T]) mark() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.generation
+	l.clock++
+	return l.clock
 }
 
 // put puts a list in place that somebody else fetched.
-func (l *list[T]) put(items []T, generation uint64) {
+func (l *list[T]) put(items []T, began uint64) {
 	l.mu.Lock()
-	stored := l.storeLocked(items, generation)
+	l.storeLocked(items, began)
 	l.mu.Unlock()
-	if stored && l.changed != nil {
-		l.changed(items, true)()
+	if l.changed != nil {
+		l.changed(items, began)
 	}
 }
 
@@ -169,7 +205,8 @@ func (l *list[T]) current() ([]T, bool) {
 func (l *list[T]) invalidate() {
 	l.mu.Lock()
 	l.valid = false
-	l.generation++
+	l.clock++
+	l.invalidated = l.clock
 	l.mu.Unlock()
 }
 

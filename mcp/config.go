@@ -152,9 +152,11 @@ type Config struct {
 	// list of tools, which is fetched if need be. Tools that are not in the list, or
 	// whose schema cannot be used, are not checked; the latter is logged once.
 	CheckArguments bool
-	// OnSchemaChanged is told when the tools of an identity have changed. It runs
-	// on a goroutine of the pool, without locks, in the order of the changes; it
-	// may call the pool, and a panic in it is logged.
+	// OnSchemaChanged is told when the tools of an identity have changed. For each
+	// identity it runs one at a time, in the order of the changes; those that come
+	// meanwhile are told as one. A server that says ever again that its tools have
+	// changed is asked for them about once a second. It runs on a goroutine of the
+	// pool, without locks; it may call the pool, and a panic in it is logged.
 	OnSchemaChanged func(SchemaChange)
 
 	// WarmupHook prepares a new session before anybody gets it, within

@@ -142,8 +142,10 @@ func listTemplates(params *mcp.ListResourceTemplatesParams) request[*mcp.ListRes
 }
 
 // ListTools returns all tools, from memory while Config.ToolsTTL lasts and nobody
-// said that they changed. Of the options only those that choose an identity count.
-// A server without tools has an empty list.
+// said that they changed. Otherwise they are fetched, after whatever was said before
+// the call; several callers share a fetch. If they change again meanwhile, the caller
+// gets what was fetched, and the next one asks again. Of the options only those that
+// choose an identity count. A server without tools has an empty list.
 func (p *Pool) ListTools(ctx context.Context, opts ...Option) ([]*mcp.Tool, error) {
 	id, err := p.listsOf(opts)
 	if err != nil {
@@ -184,7 +186,8 @@ func (p *Pool) ListResourceTemplates(ctx context.Context, opts ...Option) ([]*mc
 }
 
 // InvalidateTools has the next ListTools of every identity ask the server, even
-// if one is asking right now.
+// if one is asking right now: that one is waited for, a few seconds at most, and the
+// server asked again.
 func (p *Pool) InvalidateTools() {
 	p.def.lists.tools.invalidate()
 	p.identities.Range(func(_, v any) bool {
@@ -227,25 +230,27 @@ func (c *lists) hasTool(name string) bool {
 	return slices.ContainsFunc(c.tools.last(), func(t *mcp.Tool) bool { return t != nil && t.Name == name })
 }
 
-// toolsFetched looks for changes in what was fetched. Sessions over HTTP from
+// toolsFetched looks for changes in what was fetched, be it out of date already:
+// while tools keep changing there is nothing better. Sessions over HTTP from
 // 2026-07-28 on know the tools themselves, so they are replaced, and that before
-// anybody learns of a tool that they do not know. It returns what has time until
-// after that. A list that is out of date already is still what changes are changes
-// from, if it is the first.
-func (c *lists) toolsFetched(now []*mcp.Tool, current bool) (tell func()) {
-	if !current && c.schema.current() != "" {
-		return func() {}
-	}
-	change, ok := c.schema.compare(now)
-	if !ok {
-		return func() {}
+// anybody learns of a tool that they do not know.
+func (c *lists) toolsFetched(now []*mcp.Tool, began uint64) {
+	if !c.schema.update(now, began) {
+		return
 	}
 	p := c.id.pool
 	if b := p.backend.Load(); b.modern {
 		b.evict(c.id)
 	}
 	p.counts.schemaChanges.Add(1)
-	return func() {
+	p.startCallback(c.tellChanges)
+}
+
+// tellChanges tells what changed since it was last told, unless that is being done.
+func (c *lists) tellChanges() {
+	p := c.id.pool
+	tell := func(change SchemaChange) {
+		defer c.schema.told() // whatever the hook does
 		change.Pool, change.Identity = p.cfg.Name, c.id.label
 		p.cfg.Logger.Info("mcpool: tools changed", "pool", p.cfg.Name, "identity", c.id.label,
 			"added", len(change.Added), "removed", len(change.Removed), "changed", len(change.Changed))
@@ -253,16 +258,17 @@ func (c *lists) toolsFetched(now []*mcp.Tool, current bool) (tell func()) {
 			p.guard("OnSchemaChanged", func() { hook(change) })
 		}
 	}
+	for change, ok := c.schema.next(); ok; change, ok = c.schema.next() {
+		tell(change)
+	}
 }
 
 // toolsChanged is what a notification comes to: with somebody waiting for changes
-// the list is fetched at once.
+// the list is fetched without being asked for.
 func (c *lists) toolsChanged() {
 	c.tools.invalidate()
 	if c.id.pool.cfg.OnSchemaChanged != nil {
-		c.tools.mu.Lock()
-		c.tools.startLocked()
-		c.tools.mu.Unlock()
+		c.tools.follow()
 	}
 }
 

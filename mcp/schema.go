@@ -69,45 +69,82 @@ func toolSum(t *mcp.Tool) [32]byte {
 	return sha256.Sum256(raw)
 }
 
-// schemaWatch compares a list of tools with the one before.
+// schemaWatch compares lists of tools. What changed is told by one goroutine at a
+// time, in order: while one is telling, further changes add up to one.
 type schemaWatch struct {
-	mu   sync.Mutex
-	hash string              // guarded by mu; empty before the first list
-	sums map[string][32]byte // guarded by mu
+	mu      sync.Mutex
+	from    uint64 // guarded by mu; when the fetch of now began
+	now     schema // guarded by mu; as last fetched
+	last    schema // guarded by mu; as last told
+	telling bool   // guarded by mu
 }
 
-// compare tells what changed since the last call, if anything did.
-func (w *schemaWatch) compare(now []*mcp.Tool) (c SchemaChange, changed bool) {
-	hash, sums := SchemaHash(now), toolSums(now)
+// schema is what there is to compare of a list of tools.
+type schema struct {
+	hash string // empty before the first list
+	sums map[string][32]byte
+}
+
+// update notes a list, unless it knows a younger one, and returns true if something
+// changed since the one before.
+func (w *schemaWatch) update(tools []*mcp.Tool, began uint64) bool {
+	now := schema{SchemaHash(tools), toolSums(tools)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c.Old, c.New = w.hash, hash
-	before := w.sums
-	w.hash, w.sums = hash, sums
-	if c.Old == "" || c.Old == c.New {
+	if began < w.from {
+		return false
+	}
+	before := w.now
+	w.from, w.now = began, now
+	if before.hash == "" {
+		w.last = now
+	}
+	return w.now.hash != before.hash && before.hash != ""
+}
+
+// next returns what is to be told, if there is something and nobody else is telling.
+// Afterwards told has to be called.
+func (w *schemaWatch) next() (c SchemaChange, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.telling || w.last.hash == w.now.hash {
 		return c, false
 	}
-	for name, sum := range sums {
-		if was, ok := before[name]; !ok {
+	c = w.now.since(w.last)
+	w.telling, w.last = true, w.now
+	return c, true
+}
+
+func (w *schemaWatch) told() {
+	w.mu.Lock()
+	w.telling = false
+	w.mu.Unlock()
+}
+
+// since tells what changed since before.
+func (s schema) since(before schema) SchemaChange {
+	c := SchemaChange{Old: before.hash, New: s.hash}
+	for name, sum := range s.sums {
+		if was, ok := before.sums[name]; !ok {
 			c.Added = append(c.Added, name)
 		} else if was != sum {
 			c.Changed = append(c.Changed, name)
 		}
 	}
-	for name := range before {
-		if _, ok := sums[name]; !ok {
+	for name := range before.sums {
+		if _, ok := s.sums[name]; !ok {
 			c.Removed = append(c.Removed, name)
 		}
 	}
 	slices.Sort(c.Added)
 	slices.Sort(c.Removed)
 	slices.Sort(c.Changed)
-	return c, true
+	return c
 }
 
 // current returns the hash of the last list, empty if there was none.
 func (w *schemaWatch) current() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.hash
+	return w.now.hash
 }
