@@ -179,7 +179,7 @@ func (s *probeSuite[C]) ending(r *report, how error) {
 			ctx, cancel := ending(how, after)
 			r.within(what+" "+ended(how), func() {
 				v, err := u.Probe(ctx, newTarget(r, t))
-				if stalled && ctx.Err() == nil {
+				if stalled && ctx.Err() == nil && !errors.Is(err, how) { // the plugin's clock may be a little ahead
 					r.faultf("Stalled: Probe returned before its context ended: %v, %v", v, err)
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -406,7 +407,7 @@ func refusesAWrongConfiguration(t *testing.T, b binarySetup) {
 		{`{"state_file": "/etc/passwd"}`, []string{"state_file"}},
 		{`{"region": 1}`, []string{"region"}},
 	} {
-		_, err := r.Metrics(t.Context(), host.Instance{Name: "x", Config: rawJSON(config.json)})
+		_, err := r.Metrics(t.Context(), host.Instance{Name: "x", Config: json.RawMessage(config.json)})
 		if err == nil {
 			t.Errorf("%s is taken", config.json)
 			continue
@@ -421,10 +422,6 @@ func refusesAWrongConfiguration(t *testing.T, b binarySetup) {
 		}
 	}
 }
-
-type rawJSON string
-
-func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
 func saysWhatItIs(t *testing.T, b binarySetup) {
 	t.Helper()

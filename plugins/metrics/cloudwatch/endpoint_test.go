@@ -85,6 +85,9 @@ func (e *endpoint) config() Config {
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // whoever sent it was killed on the way
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	answer := func(status int, code string) {
@@ -97,10 +100,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		_, _ = w.Write(cbor.Encode(m))
 	}
-	if err == nil {
-		err = verify(r, body)
-	}
-	if err != nil {
+	if err := verify(r, body); err != nil {
 		e.faults = append(e.faults, err.Error())
 		answer(http.StatusForbidden, "SignatureDoesNotMatch")
 		return
