@@ -139,6 +139,10 @@ func (x *session) say(m *transportv1.SessionResponse) error {
 }
 
 func (x *session) end(err error) {
+	// One that was too large ends the connection, and the host has to say both.
+	if size, ok := errors.AsType[*transport.SizeError](err); ok {
+		err = size
+	}
 	_ = x.say(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Ended{Ended: wire.FaultTo(err)}})
 }
 

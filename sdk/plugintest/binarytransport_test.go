@@ -47,7 +47,6 @@ func TestEveryFlawOfABinaryOfTheKindTransportIsFoundAndNamed(t *testing.T) {
 		{"tube", "untyped", "transport/Failures", "no *transport.ConfigError of the field key"},
 		{"tube", "shows", "transport/Failures", "the error of Dial shows a secret"},
 		{"tube", "session gone", "transport/Torn", "the connection was torn, and the reason is session gone"},
-		{"tube", "lingers", "transport/Close", "its peer did not see its end within"},
 	} {
 		t.Run(tt.program+" "+tt.flaw+" "+tt.check, func(t *testing.T) {
 			t.Parallel()
