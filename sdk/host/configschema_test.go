@@ -17,6 +17,37 @@ import (
 
 var update = flag.Bool("update", false, "write config.schema.json")
 
+// wholeConfig has every member there is.
+const wholeConfig = `{
+	"$schema": "config.schema.json",
+	"plugins": {
+		"good": {
+			"manifest": "manifest.json", "release": "good", "path": "good", "allow_unverified": true, "env": ["GOOD_*"],
+			"state_dir": "state", "mutual_tls": true,
+			"limits": {
+				"start": "1m", "call": "10s", "drain": "5s", "shutdown": "5s", "health": -1, "health_timeout": "1s",
+				"memory_bytes": -1, "hard_memory_bytes": -1, "message_bytes": 1048576, "restart_min": "1ms", "restart_max": "1s",
+				"stable_after": "1m", "circuit_after": 7, "log_lines": 100
+			}
+		},
+		"carrier": {"path": "carrier", "allow_unverified": true},
+		"looker": {"path": "looker", "allow_unverified": true}
+	},
+	"instances": {
+		"one": {"plugin": "good", "kind": "auth", "config": {"greeting": "hello"}, "secrets": {"key": {"from": "env:GOOD_KEY"}}},
+		"road": {"plugin": "carrier", "kind": "transport"},
+		"look": {"plugin": "looker", "kind": "probe"},
+		"drain": {"plugin": "looker", "kind": "metrics"}
+	},
+	"endpoints": {
+		"left": {"url": "https://left.example/mcp", "auth": "one"},
+		"right": {"url": "https://right.example/mcp", "auth": "one"},
+		"open": {"url": "http://open.example/mcp"},
+		"all": {"url": "wss://all.example/mcp", "auth": "one", "transport": "road", "probe": "look", "metrics": "drain"},
+		"road": {"transport": "road", "metrics": "drain"}
+	}
+}`
+
 // makeSchema derives the schema from the structs.
 func makeSchema(t *testing.T) []byte {
 	t.Helper()
