@@ -42,8 +42,9 @@ fmt: ## fail on files that gofmt would change
 		printf 'gofmt -w would change:\n%s\n' "$$files" >&2; exit 1; fi
 
 .PHONY: vet
-vet: ## go vet
+vet: ## go vet, also as it is for Windows and macOS, tests included
 	go vet work
+	@for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 go vet work; done
 	@$(call each_outside,go vet ./...)
 
 .PHONY: fix

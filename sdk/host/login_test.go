@@ -25,8 +25,16 @@ func newNobody() *nobody {
 	return &nobody{asked: make(chan struct{}), ended: make(chan error, 1), shown: func() {}}
 }
 
-func (d *nobody) RedirectURL(context.Context) (string, error) {
-	d.redirects.Add(1)
+// The second time it waits for the end of the callback.
+func (d *nobody) RedirectURL(ctx context.Context) (string, error) {
+	if d.redirects.Add(1) == 2 {
+		select {
+		case err := <-d.ended:
+			d.ended <- err
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
 	return "http://127.0.0.1/cb", nil
 }
 
