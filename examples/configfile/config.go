@@ -13,7 +13,7 @@ import (
 )
 
 // binaries are where the sources of the plugins are.
-var binaries = map[string]string{
+var binaries = map[string]string{ //nolint:gosec // paths, and no credentials
 	"websocket": "transport/websocket/cmd/mcpool-transport-websocket",
 	"bearer":    "auth/bearer/cmd/mcpool-auth-bearer",
 	"toolcall":  "probe/toolcall/cmd/mcpool-probe-toolcall",

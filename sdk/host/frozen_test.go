@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -20,19 +21,35 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
-// frozenV1 builds the plugin of testdata/frozenv1, which knows no more than version 1 of
-// the protocol and shares no code with us.
-func frozenV1(t *testing.T) Plugin {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "frozenv1")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, ".")
+// builtV1 is the plugin of testdata/frozenv1, which knows no more than version 1 of the
+// protocol and shares no code with us. It is built once.
+var builtV1 = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "frozenv1-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "frozenv1")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".")
 	cmd.Dir = filepath.Join("testdata", "frozenv1")
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		return nil, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
+
+func frozenV1(t *testing.T) Plugin {
+	t.Helper()
+	program, err := builtV1()
+	if err != nil {
+		t.Fatal(err)
 	}
 	p := part(t, "good")
-	p.Path, p.SHA256, p.AllowUnverified, p.Env = path, "", true, []string{"FROZEN_*"}
+	p.Path, p.SHA256, p.AllowUnverified, p.Env = filepath.Join(t.TempDir(), "frozenv1"), "", true, []string{"FROZEN_*"}
+	if err := os.WriteFile(p.Path, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // image is a verified copy of a binary that nobody can change.
@@ -67,7 +68,13 @@ func newImage(p *Plugin, dir string) (*image, error) {
 }
 
 // copyToFile makes the copy where memory files do not exist, or may not be executed.
+//
+// A child that is forked meanwhile, for another plugin perhaps, would have the file open
+// for writing until it executes something itself, and nobody can execute a file that is
+// open for writing: the lock keeps forks away until it is closed.
 func copyToFile(r io.Reader, dir string) (*image, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.CreateTemp(dir, "image-*"+exeSuffix)
 	if err != nil {
 		return nil, err

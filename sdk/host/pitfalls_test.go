@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -242,4 +243,28 @@ func TestVariablesAreNamedExactlyOrByAPrefix(t *testing.T) {
 			t.Errorf("%q was taken", name)
 		}
 	}
+}
+
+// Where there are no memory files.
+func TestACopyCanBeExecutedWhateverElseIsStartedConcurrentSafe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				img, err := copyToFile(strings.NewReader("#!/bin/sh\nexit 7\n"), dir)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				err = exec.CommandContext(t.Context(), img.path).Run()
+				if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 7 {
+					t.Errorf("the copy does not run: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
