@@ -38,7 +38,7 @@ func leasesOf(w uint64) int { return int(w & leaseMask) }
 // leases of an earlier one are recognised for ever.
 type slot[T Resource] struct {
 	word atomic.Uint64
-	_    [64]byte // what everybody tries to change, apart from what everybody reads
+	_    [56]byte // what everybody tries to change, apart from what everybody reads
 
 	res atomic.Pointer[resource[T]] // what is in it, or was last
 
@@ -51,13 +51,12 @@ type slot[T Resource] struct {
 	// Guarded by the lock.
 	base    uint64       // leases carried by its earlier resources
 	own     []*waiter[T] // who waits for this very slot, oldest first
-	reason  CloseReason  // why it retires
 	cause   error        // what was wrong with its resource
-	keep    upkeep
-	pledged bool        // retires for a waiter of another pool
-	keys    *binding[T] // the affinity keys bound to it; guarded by affinity.mu
-
-	_ [64]byte // keep the words of two slots apart
+	reason  CloseReason  // why it retires
+	pledged bool         // retires for a waiter of another pool
+	keys    *binding[T]  // the affinity keys bound to it; guarded by affinity.mu
+	// What the keeper alone looks at comes last: it keeps the words of two slots apart.
+	keep upkeep
 }
 
 // resource is one opened T and what the pool knows of it. It does not

@@ -24,8 +24,8 @@ type call struct {
 	caller      context.Context
 	unlink      func() bool // ends the watch over caller; nil without one
 	header      http.Header
-	credentials bool // header has some, so the provider's are not sent
-	handlers    handlers
+	credentials bool              // header has some, so the provider's are not sent
+	handlers    *handlers         // the call's own; nobody changes them
 	token       string            // of its progress; empty without a handler
 	carry       map[string]string // what Hooks.Carry set; nil for nothing
 
@@ -112,8 +112,7 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 	} else {
 		c = new(call)
 	}
-	c.conn, c.header, c.credentials, c.handlers = s, o.header, p.hasCredentials(o.header), o.handlers
-	c.parts.Store(1)
+	c.conn, c.header, c.credentials, c.handlers = s, o.header, p.hasCredentials(o.header), &o.handlers
 	if hook := p.cfg.Hooks.Carry; hook != nil {
 		c.carried(ctx, hook)
 	}
@@ -126,6 +125,7 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 		// Only the session's end can end it early, so it does without a context of
 		// its own, which would be a third of what the pool adds to a call in memory.
 		c.Context = s.ctx
+		return c
 	case p.kind != kindHTTP || ctx.Done() == nil:
 		c.Context, c.cancel = context.WithCancelCause(ctx)
 	default:
@@ -137,6 +137,7 @@ func newCall(ctx context.Context, s *conn, o *options) *call {
 		c.Context, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		c.unlink = context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
 	}
+	c.parts.Store(1)
 	return c
 }
 
@@ -191,6 +192,10 @@ func (c *call) progress(p *mcp.ProgressNotificationParams) {
 // end says that the caller waits no longer: no progress is told afterwards. What
 // the call holds is released, at the latest when the streams had their time to end.
 func (c *call) end() {
+	if c.cancel == nil { // it has the session's context, and neither handlers nor streams
+		c.conn.forget(c)
+		return
+	}
 	c.over.Store(true)
 	if c.token != "" {
 		c.progressMu.Lock()
@@ -214,9 +219,7 @@ func (c *call) done() {
 	if c.parts.Add(-1) != 0 {
 		return
 	}
-	if c.cancel != nil {
-		c.cancel(nil)
-	}
+	c.cancel(nil)
 	if c.patience != nil {
 		c.patience.Stop()
 	}

@@ -101,7 +101,9 @@ func (p *Pool) newClient(a ability, alone *conn) *mcp.Client {
 			case method == "tools/list" && callOf(ctx) == nil:
 				return onlyMarked(next(ctx, method, req)) // no call asks: the session is being primed
 			case method != "server/discover" || callOf(ctx) != nil:
-				carryMeta(ctx, req)
+				if p.cfg.Hooks.Carry != nil {
+					carryMeta(ctx, req)
+				}
 				return next(ctx, method, req)
 			}
 			// A server that does not answer this must not use up the whole time.

@@ -207,6 +207,9 @@ func (p *Pool) sweepIdentities(now time.Time) {
 
 // credentialsIn returns the credential headers among h, nil if there are none.
 func (p *Pool) credentialsIn(h http.Header) http.Header {
+	if len(h) == 0 {
+		return nil
+	}
 	var creds http.Header
 	for name, values := range h {
 		if slices.Contains(p.cfg.CredentialHeaders, name) {
@@ -220,6 +223,9 @@ func (p *Pool) credentialsIn(h http.Header) http.Header {
 }
 
 func (p *Pool) hasCredentials(h http.Header) bool {
+	if len(h) == 0 {
+		return false
+	}
 	for name := range h {
 		if slices.Contains(p.cfg.CredentialHeaders, name) {
 			return true
