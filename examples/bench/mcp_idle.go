@@ -17,7 +17,8 @@ import (
 
 // What an idle session has.
 const (
-	heapBytes   = "heap_bytes" // stacks of its goroutines included
+	heapBytes   = "heap_bytes"
+	stackBytes  = "stack_bytes" // of its goroutines, with what is between those in use
 	goroutines  = "goroutines"
 	descriptors = "descriptors"
 )
@@ -128,7 +129,7 @@ func holdings() map[string]float64 {
 		time.Sleep(10 * time.Millisecond)
 	}
 	runtime.ReadMemStats(&m)
-	h := map[string]float64{heapBytes: float64(m.HeapAlloc + m.StackInuse), goroutines: float64(runtime.NumGoroutine())}
+	h := map[string]float64{heapBytes: float64(m.HeapAlloc), stackBytes: float64(m.StackInuse), goroutines: float64(runtime.NumGoroutine())}
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil { // where there is such a thing
 		h[descriptors] = float64(len(fds))
 	}

@@ -23,10 +23,11 @@ const (
 
 // A sample is one measurement.
 type sample struct {
-	ns, allocs, bytes float64 // per operation
-	fairness          float64 // most over fewest operations of a goroutine; 0 where not measured
-	starved           bool    // a goroutine stayed below fairQuota
-	cpus              float64 // processors had on average
+	ns, allocs, bytes float64   // per operation
+	fairness          float64   // most over fewest operations of a goroutine; 0 where not measured
+	starved           bool      // a goroutine stayed below fairQuota
+	cpus              float64   // processors had on average
+	turns             []float64 // ns per operation in each turn, where they were taken in turns
 	// values are other figures by name. With some, only what is not zero of the
 	// above was measured.
 	values map[string]float64

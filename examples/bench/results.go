@@ -12,6 +12,7 @@ type series struct {
 	kase, about, impl                 string
 	fair                              bool
 	ns, allocs, bytes, fairness, cpus []float64
+	turns                             [][]float64 // of each round, where there were some
 	values                            map[string][]float64
 }
 
@@ -40,6 +41,9 @@ func (r *results) add(kase, impl string, smp sample) {
 	s.allocs = append(s.allocs, smp.allocs)
 	s.bytes = append(s.bytes, smp.bytes)
 	s.cpus = append(s.cpus, smp.cpus)
+	if smp.turns != nil {
+		s.turns = append(s.turns, smp.turns)
+	}
 	for name, v := range smp.values {
 		if s.values == nil {
 			s.values = make(map[string][]float64)

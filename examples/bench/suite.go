@@ -23,6 +23,7 @@ type benchCase struct {
 	stepwise   bool // one operation at a time between looks at the stop flag, for operations that wait
 	fair       bool // measure fairness; implies that every goroutine gets fairQuota operations
 	turns      bool // one goroutine, the implementations take short turns; see turns.go
+	quiet      bool // garbage is collected between turns, not in them
 	impls      []impl
 
 	rounds   int           // at most so many, where one says enough; 0 for no limit

@@ -22,7 +22,7 @@ func mcpSuite() suite {
 		for _, where := range []string{inProcess, sdkServer, overHTTP} {
 			warm := benchCase{
 				name: where + "_" + era.name, about: "one caller, a tool that does nothing, warm sessions",
-				goroutines: 1, turns: true, duration: 200 * time.Millisecond,
+				goroutines: 1, turns: true, quiet: where != overHTTP, duration: 200 * time.Millisecond,
 				impls: callers(where, era.version, "echo", context.Background,
 					way{"direct_warm", direct}, way{"direct_again", direct}, way{"pool_warm", pooled(nil)}),
 			}
@@ -70,6 +70,7 @@ func mcpTargets() []target {
 			target{kase: "percall_" + era, impl: "pool_warm", versus: "per_call_unlisted"},
 			target{kase: "slow64_" + era, impl: "shared", versus: "direct_exclusive", max: 1 / 6.0},
 			target{kase: "idle1000_" + era, impl: "pool", metric: moreValue, valueName: heapBytes, versus: "direct", max: 1024},
+			target{kase: "idle1000_" + era, impl: "pool", metric: moreValue, valueName: stackBytes, versus: "direct"},
 			target{kase: "idle1000_" + era, impl: "pool", metric: moreValue, valueName: goroutines, versus: "direct", max: 0.05},
 			target{kase: "idle1000_" + era, impl: "pool", metric: moreValue, valueName: descriptors, versus: "direct", max: 0.05},
 		)

@@ -105,13 +105,28 @@ func (r *results) values(t target) []float64 {
 	}
 	switch t.metric { //nolint:exhaustive // the others need no peer
 	case moreTime:
+		if s.turns != nil {
+			return lapByLap(differences, s.turns, peer.turns)
+		}
 		return differences(s.ns, peer.ns)
 	case moreAllocations:
 		return differences(s.allocs, peer.allocs)
 	case moreValue:
 		return differences(s.values[t.valueName], peer.values[t.valueName])
 	}
+	if s.turns != nil && kase == t.kase {
+		return lapByLap(ratios, s.turns, peer.turns)
+	}
 	return ratios(s.ns, peer.ns)
+}
+
+// lapByLap compares turns of the same lap and takes the median for each round.
+func lapByLap(compare func(a, b []float64) []float64, a, b [][]float64) []float64 {
+	xs := make([]float64, 0, len(a))
+	for i := range min(len(a), len(b)) {
+		xs = append(xs, median(compare(a[i], b[i])))
+	}
+	return xs
 }
 
 // reportCheck lists what was missed and returns the exit status. A check that

@@ -3,17 +3,24 @@ package main
 import (
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"time"
 )
 
 // Where what is sought is a small difference between long operations, one
 // measurement after the other says little: the machine changes meanwhile. There the
 // implementations take turns of a millisecond, another one first each
-// time, and the median of its turns is what one needs: half of them were disturbed
-// neither by the machine nor by the garbage collector.
+// time. What one needs is the median of its turns, and what it needs more than
+// another is the median of the differences between their turns of the same lap, which
+// found the machine in the same state.
+//
+// Where an operation leaves so much garbage that the collector would run in every
+// second turn, on whoever's turn it is, it runs between turns instead. What
+// is allocated is a figure of its own.
 
 const (
 	turnTime   = time.Millisecond
+	quietLaps  = 4   // laps between two collections, where there are none in turns
 	countedOps = 200 // operations over which allocations are counted, apart from the turns
 )
 
@@ -47,8 +54,14 @@ func (c *benchCase) measureTurns(round int, d time.Duration) (samples []sample, 
 		}
 	}
 	runtime.GC()
+	if c.quiet {
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	}
 	turns := make([][]float64, len(ops))
 	for lap, began := round, time.Now(); time.Since(began) < d*time.Duration(len(ops)); lap++ {
+		if c.quiet && lap%quietLaps == 0 {
+			runtime.GC()
+		}
 		for i := range ops {
 			who := (lap + i) % len(ops)
 			start := time.Now()
@@ -60,7 +73,7 @@ func (c *benchCase) measureTurns(round int, d time.Duration) (samples []sample, 
 	}
 	samples = make([]sample, len(ops))
 	for i, op := range ops {
-		samples[i].ns = median(turns[i])
+		samples[i].ns, samples[i].turns = median(turns[i]), turns[i]
 		if samples[i].allocs, samples[i].bytes, err = allocationsOf(op); err != nil {
 			return nil, err
 		}
