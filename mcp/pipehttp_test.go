@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // pipeServer is a test server behind pipes in memory, so that it can live in a
@@ -27,11 +29,19 @@ type pipeServer struct {
 
 func newPipeServer(t *testing.T, e era) *pipeServer {
 	t.Helper()
+	return newPipeServerOf(t, e, nil)
+}
+
+// newPipeServerOf is newPipeServer for a server of one's own.
+func newPipeServerOf(t *testing.T, e era, m *mcp.Server) *pipeServer {
+	t.Helper()
 	s := &pipeServer{
 		server: &server{t: t, era: e, counters: make(map[string]int), runs: make(map[string]int), stopped: make(chan struct{})},
 		conns:  make(chan net.Conn), ended: make(chan struct{}),
 	}
-	s.mcp = s.tools()
+	if s.mcp = m; m == nil {
+		s.mcp = s.tools()
+	}
 	handler := s.handler()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.server.mu.Lock()
