@@ -25,8 +25,9 @@ type peer struct {
 	// command returns the program and its arguments for a way to speak: stdio, or http or
 	// sse at a port.
 	command func(t *testing.T, way string, port int) (path string, args, env []string)
-	// The names of tools: one that waits and tells of progress, one that asks the user.
-	slow, ask string
+	// The names of tools: one that waits and tells of progress, one that asks the user,
+	// one that asks the model.
+	slow, ask, think string
 	// answer is what the user says, and answered what the tool makes of it.
 	answer   map[string]any
 	answered string
@@ -43,7 +44,7 @@ var peerTypeScript = peer{
 		way = map[string]string{"stdio": "stdio", "http": "streamableHttp", "sse": "sse"}[way]
 		return node, []string{script, way}, []string{"PORT=" + strconv.Itoa(port)}
 	},
-	slow: "trigger-long-running-operation",
+	slow: "trigger-long-running-operation", think: "trigger-sampling-request",
 	ask:  "trigger-elicitation-request", answer: map[string]any{"name": "Ada"}, answered: "Ada",
 	versions: []string{""},
 }
@@ -58,7 +59,7 @@ var peerPython = peer{
 		}
 		return peers.Python(t), args, nil
 	},
-	slow: "slow",
+	slow: "slow", think: "think",
 	ask:  "ask", answer: map[string]any{"name": "Ada"}, answered: "accept: Ada", oldAsk: true,
 	versions: []string{"2025-11-25", "2026-07-28"},
 }

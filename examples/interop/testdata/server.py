@@ -10,7 +10,7 @@ import sys
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp.types import ToolAnnotations
+from mcp.types import SamplingMessage, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
 server = MCPServer("python-peer", log_level="ERROR")
@@ -38,6 +38,29 @@ class Answer(BaseModel):
 async def ask(ctx: Context) -> str:
     answer = await ctx.elicit("who are you?", Answer)
     return f"{answer.action}: {answer.data.name}" if answer.action == "accept" else answer.action
+
+
+@server.tool()
+async def think(ctx: Context, prompt: str) -> str:
+    question = SamplingMessage(role="user", content=TextContent(type="text", text=prompt))
+    answer = await ctx.session.create_message([question], max_tokens=10)
+    return answer.content.text
+
+
+@server.tool()
+async def grow(ctx: Context, name: str) -> str:
+    """Add a tool, and say so on the streams of both eras."""
+    server.add_tool(lambda: name, name=name, description="grown")
+    await ctx.notify_tools_changed()
+    if (ctx.protocol_version or "") < "2026":
+        await ctx.session.send_tool_list_changed()
+    return "grown"
+
+
+@server.tool()
+async def touch(ctx: Context, uri: str) -> str:
+    await ctx.notify_resource_updated(uri)
+    return "touched"
 
 
 @server.prompt()
