@@ -232,3 +232,44 @@ func TestHooksTellTheChangesOfStateInTheirOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEvictionTellsItsCause(t *testing.T) {
+	t.Parallel()
+	moved := errors.New("the server has moved")
+	ends := make(chan CloseEnd, 4)
+	cfg := Config[*part]{
+		Open:  func(context.Context) (*part, error) { return &part{}, nil },
+		Hooks: Hooks{CloseEnd: func(_ context.Context, e CloseEnd) { ends <- e }},
+	}
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKeyed(KeyedConfig[string, *part]{Pool: Config[*part]{Hooks: cfg.Hooks}, Open: func(context.Context, string) (*part, error) { return &part{}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		acquire func() (Lease[*part], error)
+		evict   func()
+		want    error
+	}{
+		{func() (Lease[*part], error) { return p.Acquire(t.Context()) }, func() { p.EvictFor(moved) }, moved},
+		{func() (Lease[*part], error) { return p.Acquire(t.Context()) }, p.Evict, nil},
+		{func() (Lease[*part], error) { return k.Acquire(t.Context(), "a") }, func() { k.EvictFor("a", moved) }, moved},
+		{func() (Lease[*part], error) { return k.Acquire(t.Context(), "a") }, func() { k.Evict("a") }, nil},
+	} {
+		l, err := step.acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.evict()
+		l.Release()
+		if e := <-ends; e.Reason != ReasonEvicted || !errors.Is(e.Cause, step.want) {
+			t.Errorf("%+v, want the cause %v", e, step.want)
+		}
+	}
+	if err := errors.Join(p.Close(t.Context()), k.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}

@@ -338,12 +338,15 @@ func (h *hub[T]) leaveLocked(p *Pool[T]) {
 }
 
 // Evict retires every resource of key made before now, as Pool.Evict.
-func (k *Keyed[K, T]) Evict(key K) {
+func (k *Keyed[K, T]) Evict(key K) { k.EvictFor(key, nil) }
+
+// EvictFor is Evict with a cause, as Pool.EvictFor.
+func (k *Keyed[K, T]) EvictFor(key K, cause error) {
 	k.hub.lock()
 	p := k.pools[key]
 	k.hub.unlock()
 	if p != nil {
-		p.Evict()
+		p.EvictFor(cause)
 	}
 }
 

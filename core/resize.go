@@ -76,13 +76,16 @@ func (p *Pool[T]) shrinkLocked() {
 // Evict retires every resource made before now, those whose open is under way
 // included: idle ones are closed at once, leased ones when their leases end. Use
 // it when something that all of them share has changed: an address, a credential.
-func (p *Pool[T]) Evict() {
+func (p *Pool[T]) Evict() { p.EvictFor(nil) }
+
+// EvictFor is Evict with what has changed, which CloseEnd has as the cause.
+func (p *Pool[T]) EvictFor(cause error) {
 	h := p.hub
 	h.lock()
 	defer h.unlock()
 	p.evictions++
 	for _, s := range p.slots() {
-		p.retireLocked(s, ReasonEvicted, nil)
+		p.retireLocked(s, ReasonEvicted, cause)
 	}
 	h.demandLocked(p)
 }

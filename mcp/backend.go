@@ -117,13 +117,14 @@ func (b *backend) acquire(ctx context.Context, k poolKey, o core.AcquireOptions)
 	return b.def.AcquireWith(ctx, o)
 }
 
-// evict retires the sessions of an identity that exist now.
-func (b *backend) evict(id *identity) {
+// evict retires the sessions of an identity that exist now. cause is nil if nothing is
+// wrong with them.
+func (b *backend) evict(id *identity, cause error) {
 	if id == b.pool.def {
-		b.def.Evict()
+		b.def.EvictFor(cause)
 	}
 	for _, a := range allAbilities() {
-		b.others.Evict(poolKey{id, a})
+		b.others.EvictFor(poolKey{id, a}, cause)
 	}
 }
 

@@ -255,7 +255,7 @@ func (id *identity) lost(s *conn, session uint64, why error) uint64 {
 	id.lostAt.Store(p.now())
 	p.counts.losses.Add(1)
 	p.journal.write(slog.LevelWarn, "session gone, opening others", "", attrs...)
-	p.backend.Load().evict(id)
+	p.backend.Load().evict(id, why)
 	return s.epoch + 1
 }
 
@@ -264,7 +264,7 @@ func (id *identity) lost(s *conn, session uint64, why error) uint64 {
 // known from the list. It returns the epoch from which on sessions know better.
 func (id *identity) outdated(s *conn) uint64 {
 	if id.epoch.CompareAndSwap(s.epoch, s.epoch+1) {
-		id.pool.backend.Load().evict(id)
+		id.pool.backend.Load().evict(id, nil)
 	}
 	return s.epoch + 1
 }

@@ -198,3 +198,96 @@ func TestSessionsThatEndByThemselvesAreWarnedOf(t *testing.T) {
 		t.Errorf("%d warnings", n)
 	}
 }
+
+// Whoever watches the hooks learns why sessions went, and not only that others came.
+func TestSessionsThatTheServerForgotEndWithTheCause(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, oldEra)
+	ends := make(chan core.CloseEnd, 100)
+	p, err := Open(t.Context(), Config{
+		Endpoint: s.url(), Min: 2, NoListener: true, Logger: slog.New(slog.DiscardHandler),
+		Hooks: Hooks{Core: core.Hooks{CloseEnd: func(_ context.Context, e core.CloseEnd) { ends <- e }}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(context.Background())
+	if _, err := p.Call(t.Context(), "echo", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	s.start()
+	s.poll("a call on the server that is back", func() bool {
+		_, err := p.Call(t.Context(), "echo", nil)
+		return err == nil
+	})
+	for {
+		select {
+		case e := <-ends:
+			if e.Reason != core.ReasonEvicted {
+				continue
+			}
+			if e.Cause == nil {
+				t.Error("a session was evicted without a cause")
+			}
+			return
+		case <-t.Context().Done():
+			t.Fatal("no session was evicted")
+		}
+	}
+}
+
+func TestEachChangeOfStateIsOneLineAtItsLevelWithItsCause(t *testing.T) {
+	t.Parallel()
+	why := errors.New("why")
+	panicked := &core.PanicError{Value: "boom"}
+	for message, test := range map[string]struct {
+		fire    func(h core.Hooks)
+		level   slog.Level
+		session uint64
+		cause   error
+	}{
+		"circuit opened":    {func(h core.Hooks) { h.CircuitOpened(core.CircuitOpened{Pool: "p/x", Cause: why}) }, slog.LevelWarn, 0, why},
+		"circuit closed":    {func(h core.Hooks) { h.CircuitClosed(core.CircuitClosed{Pool: "p/x"}) }, slog.LevelInfo, 0, nil},
+		"degraded":          {func(h core.Hooks) { h.Degraded(core.Degraded{Pool: "p/x", Cause: why}) }, slog.LevelWarn, 0, why},
+		"recovered":         {func(h core.Hooks) { h.Recovered(core.Recovered{Pool: "p/x"}) }, slog.LevelInfo, 0, nil},
+		"callback panicked": {func(h core.Hooks) { h.Panicked(core.Panicked{Pool: "p/x", Err: panicked}) }, slog.LevelError, 0, panicked},
+		"session held long": {func(h core.Hooks) { h.Leaked(core.Leaked{Pool: "p/x", ID: 7, Held: time.Hour}) }, slog.LevelWarn, 7, nil},
+		"session opened":    {func(h core.Hooks) { h.OpenEnd(t.Context(), core.OpenEnd{Pool: "p/x", ID: 7}) }, slog.LevelDebug, 7, nil},
+		"session closed": {
+			func(h core.Hooks) {
+				h.CloseEnd(t.Context(), core.CloseEnd{Pool: "p/x", ID: 7, Reason: core.ReasonBroken, Cause: why})
+			},
+			slog.LevelWarn, 7, why,
+		},
+		"cannot connect, and goes on trying": {
+			func(h core.Hooks) { h.OpenEnd(t.Context(), core.OpenEnd{Pool: "p/x", Err: why}) }, slog.LevelWarn, 0, why,
+		},
+	} {
+		log := new(logged)
+		test.fire(newJournal(slog.New(log), "p").hooks(func() bool { return false }))
+		lines := log.byMessage(slog.LevelDebug)
+		of := lines["mcpool: "+message]
+		if len(lines) != 1 || len(of) != 1 {
+			t.Errorf("%s: %v, want one line", message, lines)
+			continue
+		}
+		session := uint64(0)
+		if v, ok := of[0].attrs["session"]; ok {
+			session = v.Uint64()
+		}
+		var cause error
+		if v, ok := of[0].attrs["cause"]; ok {
+			cause, _ = v.Any().(error)
+		}
+		if of[0].level != test.level || of[0].attrs["pool"].String() != "p/x" || session != test.session || !errors.Is(cause, test.cause) {
+			t.Errorf("%s: %v at %v, want session %d and cause %v at %v", message, of[0].attrs, of[0].level, test.session, test.cause, test.level)
+		}
+	}
+	log := new(logged)
+	h := newJournal(slog.New(log), "p").hooks(func() bool { return true })
+	h.OpenEnd(t.Context(), core.OpenEnd{Pool: "p", Err: why})
+	if lines := log.byMessage(slog.LevelDebug); len(lines) != 0 {
+		t.Errorf("that opens end with the pool is logged: %v", lines)
+	}
+}

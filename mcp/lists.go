@@ -240,7 +240,7 @@ func (c *lists) toolsFetched(now []*mcp.Tool, began uint64) {
 	}
 	p := c.id.pool
 	if b := p.backend.Load(); b.modern {
-		b.evict(c.id)
+		b.evict(c.id, nil)
 	}
 	p.counts.schemaChanges.Add(1)
 	p.startCallback(c.tellChanges)

@@ -39,6 +39,10 @@ func (p *Page) coreHooks() core.Hooks {
 			switch e.Reason { //nolint:exhaustive // the others are ordinary
 			case core.ReasonBroken, core.ReasonProbe, core.ReasonReset, core.ReasonRevoked, core.ReasonDiscarded:
 				level = Warn
+			case core.ReasonEvicted:
+				if e.Cause != nil { // the server has forgotten it
+					level = Warn
+				}
 			}
 			r.change(level, what, e.Pool, e.ID, e.Cause)
 			if e.Err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/go-mcpool/mcpool/core"
 	mcpool "github.com/go-mcpool/mcpool/mcp"
 )
 
@@ -309,6 +310,101 @@ func TestEveryFaultOfAConfigIsReported(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "Config."+field+" ") {
 			t.Errorf("%v does not name %s", err, field)
 		}
+	}
+}
+
+func TestEveryAnswerSaysThatItIsNotToBeKeptGuessedOrFramed(t *testing.T) {
+	t.Parallel()
+	page, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"html":      get(page, nil),
+		"json":      get(page, asJSON),
+		"forbidden": get(page, func(r *http.Request) { r.Host = "elsewhere.example" }),
+		"not read":  get(page, func(r *http.Request) { r.Method = http.MethodPost }),
+		"health":    get(Healthz(), nil),
+		"readiness": get(Readyz(is(false)), nil),
+	} {
+		want := map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+		if name != "health" && name != "readiness" {
+			want["Referrer-Policy"], want["Cross-Origin-Resource-Policy"], want["Vary"] = "no-referrer", "same-origin", "Accept"
+		}
+		for header, value := range want {
+			if got := w.Header().Get(header); got != value {
+				t.Errorf("%s: %s is %q, want %q", name, header, got, value)
+			}
+		}
+		if policy := w.Header().Get("Content-Security-Policy"); (name == "json" || name == "forbidden") && policy != "default-src 'none'" {
+			t.Errorf("%s: policy %q", name, policy)
+		}
+	}
+	if w := get(page, func(r *http.Request) { r.Method, r.Host = http.MethodPost, "elsewhere.example" }); w.Code != http.StatusForbidden {
+		t.Errorf("whoever may not see the page gets %d for a POST", w.Code)
+	}
+}
+
+func TestTheFirstWordIsTheWorstThatThereIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Config{})
+	for _, test := range []struct {
+		change func(*mcpool.Stats)
+		level  Level
+		word   string
+	}{
+		{func(*mcpool.Stats) {}, Good, "ready"},
+		{func(s *mcpool.Stats) { s.Sessions.Circuit = core.BreakerHalfOpen }, Warn, "circuit half-open"},
+		{func(s *mcpool.Stats) { s.Ready = false }, Warn, "not ready"},
+		{func(s *mcpool.Stats) { s.Ready, s.Degraded = false, true }, Bad, "degraded"},
+		{func(s *mcpool.Stats) { s.Degraded, s.Sessions.Circuit = true, core.BreakerOpen }, Bad, "circuit open"},
+	} {
+		v := View{Stats: mcpool.Stats{Ready: true}}
+		test.change(&v.Stats)
+		if level, word := b.page.state(v); level != test.level || word != test.word {
+			t.Errorf("%s %q, want %s %q", level, word, test.level, test.word)
+		}
+	}
+}
+
+func TestRowsAreBoundedAndSayHowManyThereAreBeyond(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Config{Rows: 1})
+	b.work(t)
+	for range 2 {
+		l, err := b.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Release()
+	}
+	v := b.page.view()
+	if len(v.Sessions) != 1 || v.More < 1 || v.More+1 != b.pool.Stats().Sessions.Live || len(v.Catalog.Tools) != 1 || v.Catalog.More != 1 {
+		t.Errorf("%d sessions and %d more, %d tools and %d more", len(v.Sessions), v.More, len(v.Catalog.Tools), v.Catalog.More)
+	}
+	body := get(b.page, nil).Body.String()
+	for _, want := range []string{"and 1 more tools<", "more</small></h2>"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	c := b.page.catalog([]*mcp.Tool{{Name: strings.Repeat("n", 1000), Description: strings.Repeat("d", 1000)}, nil}, "")
+	if tool := c.Tools[0]; len(tool.Name) > 103 || len(tool.Description) > 203 {
+		t.Errorf("a name of %d bytes, a description of %d", len(tool.Name), len(tool.Description))
+	}
+}
+
+func TestAListThatWasInvalidatedIsShownAsSuch(t *testing.T) {
+	t.Parallel()
+	const word = "The list was invalidated"
+	b := setup(t, Config{})
+	b.work(t)
+	if strings.Contains(get(b.page, nil).Body.String(), word) {
+		t.Error("a list that is current is called invalid")
+	}
+	b.pool.InvalidateTools()
+	if w := get(b.page, nil); !strings.Contains(w.Body.String(), word) || !strings.Contains(w.Body.String(), "<code>fine</code>") {
+		t.Error("the page does not say that the list was invalidated, or has forgotten it")
 	}
 }
 
