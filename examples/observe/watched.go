@@ -47,6 +47,7 @@ func open(ctx context.Context, addr string) (_ *watched, err error) {
 		return nil, err
 	}
 
+	// snippet:begin wire
 	// What observes: Prometheus, OpenTelemetry, the debug page.
 	metrics, err := poolprom.New(poolprom.Config{})
 	if err != nil {
@@ -74,12 +75,14 @@ func open(ctx context.Context, addr string) (_ *watched, err error) {
 	if err := errors.Join(metrics.AddMCP("tools", w.pool), w.page.Watch(w.pool)); err != nil {
 		return nil, err
 	}
+	// snippet:end wire
 
 	// Names of tools are shown once the pool knows that the server has them.
 	if _, err := w.pool.ListTools(ctx); err != nil {
 		return nil, err
 	}
 
+	// snippet:begin serve
 	// Where it is looked at.
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(metrics); err != nil {
@@ -90,6 +93,7 @@ func open(ctx context.Context, addr string) (_ *watched, err error) {
 	mux.Handle("/debug/mcp", w.page)
 	mux.Handle("/healthz", debug.Healthz())
 	mux.Handle("/readyz", debug.Readyz(w.pool))
+	// snippet:end serve
 
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
