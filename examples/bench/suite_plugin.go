@@ -20,7 +20,7 @@ func pluginSuite() suite {
 		name: "plugin",
 		cases: []benchCase{
 			requestCase(leased, "a POST of 300 bytes with a credential that is there, from a binary or not", 1, sender{"cached", 300, newCached}, sender{"leased", 300, newLeased}),
-			{name: sign, about: "sign a request with AWS SigV4", goroutines: 1, impls: signers()},
+			{name: sign, about: "sign a request with AWS SigV4", goroutines: 1, turns: true, impls: signers()},
 			{name: sign64, about: "the same from 64 goroutines", goroutines: 64, stepwise: true, impls: signers()},
 			{name: start, about: "from nothing to the first signature", goroutines: 1, rounds: 20, impls: []impl{
 				{name: compiledIn, once: startLocal}, {name: byBinary, once: startHosted}, {name: byPlain, once: startBare},

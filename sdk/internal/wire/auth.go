@@ -49,14 +49,26 @@ func RequestFrom(m *authv1.Request) auth.Request {
 	return r
 }
 
-// HeaderTo makes the messages.
+// HeaderTo makes the messages, in few pieces.
 func HeaderTo(h http.Header) []*authv1.Header {
-	out := make([]*authv1.Header, 0, len(h))
-	for name, values := range h {
-		m := &authv1.Header{Name: name, Values: make([][]byte, len(values))}
-		for i, v := range values {
-			m.Values[i] = []byte(v)
+	var count, bytes int
+	for _, values := range h {
+		count += len(values)
+		for _, v := range values {
+			bytes += len(v)
 		}
+	}
+	out := make([]*authv1.Header, 0, len(h))
+	messages, places, room := make([]authv1.Header, len(h)), make([][]byte, 0, count), make([]byte, 0, bytes)
+	for name, values := range h {
+		m := &messages[len(out)]
+		first := len(places)
+		for _, v := range values {
+			begin := len(room)
+			room = append(room, v...)
+			places = append(places, room[begin:len(room):len(room)])
+		}
+		m.Name, m.Values = name, places[first:len(places):len(places)]
 		out = append(out, m)
 	}
 	return out
