@@ -53,12 +53,13 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	if err := checkPlatform(src); err != nil {
 		return nil, refuse(err.Error(), "Install the build for this platform.", nil)
 	}
-	h := sha256.New()
+	h := newHasher()
 	img, err := copyImage(io.TeeReader(io.LimitReader(src, maxImage), h), dir)
+	sum := h.sum()
 	if err != nil {
 		return nil, refuse("cannot be copied to a safe place", "", err)
 	}
-	img.digest = hex.EncodeToString(h.Sum(nil))
+	img.digest = hex.EncodeToString(sum)
 	if p.SHA256 != "" && !strings.EqualFold(img.digest, p.SHA256) {
 		img.close()
 		return nil, refuse(fmt.Sprintf("has the SHA-256 %s, not %s", img.digest, strings.ToLower(p.SHA256)),
@@ -79,7 +80,7 @@ func copyToFile(r io.Reader, dir string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = io.Copy(f, r)
+	err = copyTo(f, r)
 	if err == nil {
 		err = f.Chmod(0o500)
 	}
@@ -87,4 +88,51 @@ func copyToFile(r io.Reader, dir string) (*image, error) {
 		return nil, errors.Join(err, os.Remove(f.Name()))
 	}
 	return &image{path: f.Name()}, nil
+}
+
+const (
+	imagePart    = 256 << 10 // bytes that are copied at a time
+	hashedBehind = 4         // how many of those the hash may lag behind
+)
+
+// copyTo is io.Copy in pieces that are worth handing to a hasher.
+func copyTo(f *os.File, r io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, make([]byte, imagePart))
+	return err
+}
+
+// hasher takes the SHA-256 of what is written to it, while the writer goes on: hashing
+// a binary takes longer than copying it, and longer than all else in a start.
+type hasher struct {
+	free, full chan []byte
+	result     chan []byte
+}
+
+func newHasher() *hasher {
+	h := &hasher{
+		free: make(chan []byte, hashedBehind), full: make(chan []byte, hashedBehind), result: make(chan []byte, 1),
+	}
+	for range hashedBehind {
+		h.free <- nil
+	}
+	go func() {
+		sum := sha256.New()
+		for part := range h.full {
+			sum.Write(part)
+			h.free <- part
+		}
+		h.result <- sum.Sum(nil)
+	}()
+	return h
+}
+
+func (h *hasher) Write(p []byte) (int, error) {
+	h.full <- append((<-h.free)[:0], p...)
+	return len(p), nil
+}
+
+// sum is the digest. Nothing can be written afterwards.
+func (h *hasher) sum() []byte {
+	close(h.full)
+	return <-h.result
 }

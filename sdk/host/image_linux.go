@@ -20,7 +20,7 @@ func copyImage(r io.Reader, dir string) (*image, error) {
 		return copyToFile(r, dir)
 	}
 	f := os.NewFile(uintptr(fd), "mcpool-plugin")
-	if _, err := io.Copy(f, r); err != nil {
+	if err := copyTo(f, r); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
