@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/go-mcpool/mcpool/plugins/auth/sigv4"
+	"github.com/go-mcpool/mcpool/plugins/transport/websocket"
 	"github.com/go-mcpool/mcpool/sdk"
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/auth/authhttp"
@@ -51,7 +52,9 @@ func runHosted() {
 			return newSigner()
 		}
 		return fixed{}, nil
-	}, sdk.Headers("Authorization", "X-Amz-*"), sdk.Signs()))
+	}, sdk.Headers("Authorization", "X-Amz-*"), sdk.Signs()), sdk.Transport(func(_ context.Context, cfg websocket.Config) (*websocket.Dialer, error) {
+		return websocket.New(cfg)
+	}))
 }
 
 func newSigner() (*sigv4.Provider, error) {

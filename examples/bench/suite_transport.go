@@ -13,6 +13,7 @@ import (
 	coder "github.com/coder/websocket"
 
 	"github.com/go-mcpool/mcpool/plugins/transport/websocket"
+	"github.com/go-mcpool/mcpool/sdk/host"
 	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
@@ -26,26 +27,29 @@ const (
 )
 
 // transportSuite is what plugins/transport costs a message, beside the library it is
-// made of, used directly. The peer echoes, in another process. A hop through a plugin
-// binary is one more echoer.
+// made of, used directly, and what it costs more from a plugin binary. The peer echoes,
+// in another process.
 func transportSuite() suite {
-	bare, ours := echoer{"coder/websocket", dialBare}, echoer{"websocket", dialOurs}
+	bare, ours, hop := echoer{"coder/websocket", dialBare}, echoer{"websocket", dialOurs}, echoer{byBinary, dialHosted}
 	s := suite{
 		name: "transport",
 		cases: []benchCase{
-			echoCase("echo512", "a message of 512 bytes there and back", smallMessage, bare, ours),
-			echoCase("echo256k", "the same with 256 KiB", largeMessage, bare, ours),
+			echoCase("echo512", "a message of 512 bytes there and back", smallMessage, bare, ours, hop),
+			echoCase("echo256k", "the same with 256 KiB", largeMessage, bare, ours, hop),
 			{
 				name: "memory256k", about: "the same, the heap alone: 262144 bytes are what is received", goroutines: 1, rounds: 5,
-				impls: []impl{{name: bare.name, once: bare.memory}, {name: ours.name, once: ours.memory}},
+				impls: []impl{{name: bare.name, once: bare.memory}, {name: ours.name, once: ours.memory}, {name: hop.name, once: hop.memory}},
 			},
 		},
 	}
 	s.targets = []target{
 		{kase: "echo512", impl: ours.name, versus: bare.name, max: 1.3},
 		{kase: "echo256k", impl: ours.name, versus: bare.name, max: 1.3},
+		{kase: "echo512", impl: hop.name, versus: ours.name, metric: moreTime, max: float64(70 * time.Microsecond)},
+		{kase: "echo256k", impl: hop.name, versus: ours.name}, // two sockets more for every byte
 		// One copy, which the receiver keeps: the allocator rounds it up to the next page.
 		{kase: "memory256k", impl: ours.name, metric: value, valueName: bytesAllocated, max: largeMessage + 16<<10},
+		{kase: "memory256k", impl: hop.name, metric: value, valueName: bytesAllocated},
 		{kase: "memory256k", impl: bare.name, metric: value, valueName: bytesAllocated},
 	}
 	return s
@@ -137,6 +141,28 @@ func dialOurs(ctx context.Context, url string) (func([]byte) ([]byte, error), fu
 		return nil, nil, err
 	}
 	return dialConn(ctx, d, url)
+}
+
+// dialHosted has the same in a plugin binary, this program again.
+func dialHosted(ctx context.Context, url string) (func([]byte) ([]byte, error), func() error, error) {
+	p, err := hosted()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := host.Launch(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	end := func() error { return r.Close(context.Background()) }
+	d, err := r.Transport(ctx, host.Instance{Name: "one", Config: map[string]any{"proxy": "-", "subprotocol": "-"}})
+	if err != nil {
+		return nil, nil, errors.Join(err, end())
+	}
+	echo, done, err := dialConn(ctx, d, url)
+	if err != nil {
+		return nil, nil, errors.Join(err, end())
+	}
+	return echo, closeAll(done, end), nil
 }
 
 // dialConn is an echo over any Dialer.
