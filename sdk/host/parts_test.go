@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk"
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	authv1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/auth/v1"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
@@ -34,13 +36,9 @@ func play(name string) bool {
 		sdk.Main(sdk.Info{Name: "good", Version: "1.0.0", Environment: []string{"GOOD_*"}},
 			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
 	case "future": // a kind, and a major of a known one, that nobody speaks yet
-		plugin.Serve(&plugin.ServeConfig{
-			HandshakeConfig: plugin.HandshakeConfig{
-				ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
-			},
-			Plugins:    plugin.PluginSet{wire.PluginName: &future{}},
-			GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
-		})
+		serveBare(&future{})
+	case "lavish":
+		serveBare(&lavish{})
 	case "crashes": // the first time it is good
 		mark := filepath.Join(os.Getenv("CRASH_DIR"), "mark")
 		if _, err := os.Stat(mark); err == nil {
@@ -81,6 +79,17 @@ func play(name string) bool {
 		return false
 	}
 	return true
+}
+
+// serveBare is what a plugin does that knows go-plugin and not the SDK.
+func serveBare(p plugin.Plugin) {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
+		},
+		Plugins:    plugin.PluginSet{wire.PluginName: p},
+		GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
+	})
 }
 
 // goodConfig configures what an instance of "good" does.
@@ -351,6 +360,35 @@ func (*future) Describe(context.Context, *basev1.DescribeRequest) (*basev1.Descr
 	return &basev1.DescribeResponse{Name: "future", Kinds: []*basev1.Kind{
 		{Name: "auth", Majors: []uint32{7, 8}}, {Name: "telepathy", Majors: []uint32{1}},
 	}}, nil
+}
+
+// lavish knows no limit on a message.
+type lavish struct {
+	future
+	authv1.UnimplementedAuthServiceServer
+}
+
+func (l *lavish) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	basev1.RegisterPluginServiceServer(s, l)
+	authv1.RegisterAuthServiceServer(s, l)
+	return nil
+}
+
+func (*lavish) Describe(context.Context, *basev1.DescribeRequest) (*basev1.DescribeResponse, error) {
+	return &basev1.DescribeResponse{Name: "lavish", Kinds: []*basev1.Kind{{Name: "auth", Majors: []uint32{1}}}}, nil
+}
+
+func (*lavish) Open(context.Context, *basev1.OpenRequest) (*basev1.OpenResponse, error) {
+	return &basev1.OpenResponse{}, nil
+}
+
+func (*lavish) CloseInstance(context.Context, *basev1.CloseInstanceRequest) (*basev1.CloseInstanceResponse, error) {
+	return &basev1.CloseInstanceResponse{}, nil
+}
+
+func (*lavish) Credentials(_ context.Context, req *authv1.CredentialsRequest) (*authv1.CredentialsResponse, error) {
+	size, _ := strconv.Atoi(req.GetRequest().GetIdentity().GetId())
+	return &authv1.CredentialsResponse{Generation: strings.Repeat("g", size)}, nil
 }
 
 // sameMap returns m, which is nil: writing to it panics, and no tool sees it.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +21,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 	"github.com/go-mcpool/mcpool/sdk/probe"
 )
@@ -267,4 +275,47 @@ func TestACopyCanBeExecutedWhateverElseIsStartedConcurrentSafe(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// go-plugin lets a host take messages of 2 GiB.
+func TestAPluginThatKnowsNoLimitOnMessagesIsHeldToOurs(t *testing.T) {
+	t.Parallel()
+	p := part(t, "lavish")
+	p.Limits.MessageBytes, p.Limits.Shutdown = 1<<20, 10*time.Millisecond // it knows no Shutdown either
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	if _, err := a.Credentials(t.Context(), request("2000000")); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
+		t.Errorf("got %v", err)
+	}
+	if c, err := a.Credentials(t.Context(), request("1000")); len(c.Generation) != 1000 || err != nil || r.Stats().Starts != 1 {
+		t.Errorf("the next call: %v after %d starts", err, r.Stats().Starts)
+	}
+}
+
+// go-plugin's own calls, such as those of Kill, have no deadline.
+func TestEveryCallOnAConnectionHasADeadline(t *testing.T) {
+	t.Parallel()
+	l := bufconn.Listen(1 << 10)
+	mute := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+		<-s.Context().Done()
+		return s.Context().Err()
+	}))
+	served := make(chan error, 1)
+	go func() { served <- mute.Serve(l) }()
+	defer func() {
+		mute.Stop()
+		<-served
+	}()
+	options := append(dialOptions(&Limits{Call: 50 * time.Millisecond, MessageBytes: 1 << 20}, &connection{}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	conn, err := grpc.NewClient("passthrough:///mute", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = basev1.NewPluginServiceClient(conn).Health(context.Background(), &basev1.HealthRequest{})
+	if status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("got %v", err)
+	}
 }
