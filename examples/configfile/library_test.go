@@ -8,6 +8,7 @@ import (
 	"github.com/go-mcpool/mcpool/plugins/auth/bearer"
 	"github.com/go-mcpool/mcpool/plugins/auth/oauth"
 	"github.com/go-mcpool/mcpool/plugins/auth/sigv4"
+	poolcloudwatch "github.com/go-mcpool/mcpool/plugins/metrics/cloudwatch"
 	httpprobe "github.com/go-mcpool/mcpool/plugins/probe/http"
 	"github.com/go-mcpool/mcpool/plugins/probe/toolcall"
 	execwrap "github.com/go-mcpool/mcpool/plugins/transport/exec"
@@ -26,6 +27,7 @@ func TestTheConfigOfEveryLibrarySurvivesTheWayToItsPlugin(t *testing.T) {
 		&websocket.Config{}, &websocket.Config{URL: "wss://x", PingInterval: -1, TLS: websocket.TLS{ServerName: "x"}},
 		&ssh.Config{}, &ssh.Config{Address: "x", Command: []string{"a"}, KeyFiles: []string{"k"}},
 		&execwrap.Config{}, &execwrap.Config{Command: []string{"a"}, After: []string{"b"}},
+		&poolcloudwatch.Config{}, &poolcloudwatch.Config{Namespace: "n", Dimensions: map[string]string{"a": "b"}, Resume: true},
 		&toolcall.Config{}, &toolcall.Config{Tool: "t", Arguments: map[string]any{"a": []any{nil, 1.0}}, Expect: toolcall.Expect{Path: "p", Value: true}},
 		&httpprobe.Config{}, &httpprobe.Config{URL: "https://x"},
 	} {

@@ -31,7 +31,7 @@ func Encode(from any) ([]byte, error) {
 	}
 	doc := e.value(v, "", 0, false)
 	if len(e.faults) == 0 && (len(doc) == 0 || doc[0] != '{') {
-		e.faultf("", "is not an object")
+		e.fault("", "is not an object")
 	}
 	if err := errors.Join(e.faults...); err != nil {
 		return nil, err
@@ -44,8 +44,8 @@ const maxDepth = 1000
 
 type encoder struct{ faults []error }
 
-func (e *encoder) faultf(path, format string, args ...any) {
-	e.faults = append(e.faults, &FieldError{Field: path, Problem: fmt.Sprintf(format, args...)})
+func (e *encoder) fault(path, problem string) {
+	e.faults = append(e.faults, &FieldError{Field: path, Problem: problem})
 }
 
 // secret is what auth.Secret has.
@@ -64,10 +64,10 @@ func (*encoder) leaf(t reflect.Type) bool {
 func (e *encoder) value(v reflect.Value, path string, depth int, within bool) json.RawMessage {
 	t := v.Type()
 	if depth > maxDepth {
-		e.faultf(path, "is nested too deeply")
+		e.fault(path, "is nested too deeply")
 		return nil
 	}
-	if s, ok := v.Interface().(secret); ok && t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
+	if s, ok := reflect.TypeAssert[secret](v); ok && t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
 		if !s.IsEmpty() {
 			e.faults = append(e.faults, &FieldError{
 				Field: path, Problem: "is a secret, and would be shown: leave it out, and deliver it apart", Secret: true,
@@ -86,7 +86,7 @@ func (e *encoder) value(v reflect.Value, path string, depth int, within bool) js
 	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
 		if v.IsNil() {
 			if !within {
-				e.faultf(path, "is nil: leave it out")
+				e.fault(path, "is nil: leave it out")
 			}
 			return json.RawMessage("null")
 		}
@@ -127,7 +127,7 @@ func (e *encoder) unwritable(v reflect.Value, path string) {
 		f := v.Type().Field(i)
 		switch tag := f.Tag.Get("json"); {
 		case tag == "-" && f.IsExported() && !v.Field(i).IsZero():
-			e.faultf(join(path, f.Name), "is set, and has no place in JSON: leave it out")
+			e.fault(join(path, f.Name), "is set, and has no place in JSON: leave it out")
 		case tag == "" && f.Anonymous && f.IsExported() && f.Type.Kind() == reflect.Struct:
 			e.unwritable(v.Field(i), path)
 		}
@@ -137,7 +137,7 @@ func (e *encoder) unwritable(v reflect.Value, path string) {
 func (e *encoder) members(m map[string]json.RawMessage, path string) json.RawMessage {
 	for name := range m {
 		if !utf8.ValidString(name) {
-			e.faultf(join(path, name), "has a name that is not UTF-8")
+			e.fault(join(path, name), "has a name that is not UTF-8")
 		}
 	}
 	return e.marshal(reflect.ValueOf(m), path)
@@ -146,14 +146,14 @@ func (e *encoder) members(m map[string]json.RawMessage, path string) json.RawMes
 // marshal writes what encoding/json and Decode agree on.
 func (e *encoder) marshal(v reflect.Value, path string) json.RawMessage {
 	if v.Kind() == reflect.String && !utf8.ValidString(v.String()) {
-		e.faultf(path, "is not UTF-8, which JSON cannot hold")
+		e.fault(path, "is not UTF-8, which JSON cannot hold")
 		return nil
 	}
 	addressed := reflect.New(v.Type()) // some types have their methods on the pointer
 	addressed.Elem().Set(v)
 	raw, err := json.Marshal(addressed.Interface())
 	if err != nil { // its text may quote the value
-		e.faultf(path, "cannot be written as JSON")
+		e.fault(path, "cannot be written as JSON")
 		return nil
 	}
 	return raw
