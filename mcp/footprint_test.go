@@ -277,3 +277,30 @@ func TestCallsInFlightAreKeptUntilTheyAreForgotten(t *testing.T) {
 	s.forget(a)
 	kept()
 }
+
+func TestTheContextOfHandlersEndsWithTheirCall(t *testing.T) {
+	t.Parallel()
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	s := &conn{id: &identity{pool: &Pool{kind: kindCustom}}, ctx: ctx, end: end}
+	for name, h := range map[string]handlers{
+		"progress":    {progress: func(context.Context, *mcp.ProgressNotificationParams) {}},
+		"elicitation": {elicit: func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) { return nil, errNobodyAsked }},
+		"updates":     {update: func(context.Context, ResourceUpdate) {}},
+	} {
+		c := newCall(context.Background(), s, &options{handlers: h})
+		if !s.enter(c) {
+			t.Fatal("the session is closed")
+		}
+		if err := c.Err(); err != nil {
+			t.Errorf("%s: before the end: %v", name, err)
+		}
+		c.end()
+		if c.Err() == nil {
+			t.Errorf("%s: it goes on when the call is over", name)
+		}
+		if ctx.Err() != nil || s.calls != nil {
+			t.Errorf("%s: the session ended with it, or keeps it", name)
+		}
+	}
+}

@@ -90,3 +90,27 @@ func TestDifferencesAndValuesAreJudged(t *testing.T) {
 		t.Errorf("a value that is not there was measured: %+v", v)
 	}
 }
+
+func TestTurnsAreComparedLapByLap(t *testing.T) {
+	t.Parallel()
+	r := newResults("s", 2, []benchCase{{name: "a", impls: []impl{{name: "pool"}, {name: "direct"}}}, {name: "b", impls: []impl{{name: "direct"}}}})
+	// The machine is slow in other laps of the two; the medians of the turns are alike.
+	r.add("a", "pool", sample{ns: 102, turns: []float64{102, 204, 1002, 102, 102}})
+	r.add("a", "direct", sample{ns: 100, turns: []float64{100, 200, 1000, 100, 100}})
+	r.add("a", "pool", sample{ns: 110, turns: []float64{110, 404, 1020}})
+	r.add("a", "direct", sample{ns: 400, turns: []float64{100, 400, 1000}})
+	r.add("b", "direct", sample{ns: 51})
+	r.add("b", "direct", sample{ns: 55})
+	for _, tt := range []struct {
+		target
+		value float64
+	}{
+		{target{kase: "a", impl: "pool", metric: moreTime, versus: "direct"}, 6}, // of 2 and 10
+		{target{kase: "a", impl: "pool", versus: "direct"}, 1.02},
+		{target{kase: "a", impl: "pool", versus: "direct", versusCase: "b"}, 2}, // no laps in common
+	} {
+		if v := r.judge([]target{tt.target})[0]; !v.measured || v.value != tt.value {
+			t.Errorf("%s: %v, want %v", tt.label(), v.value, tt.value)
+		}
+	}
+}
