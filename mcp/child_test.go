@@ -45,6 +45,10 @@ func serveStdio() {
 		calls++
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint(os.Getpid())}}}, nil, nil
 	})
+	mcp.AddTool(m, &mcp.Tool{Name: "cwd"}, func(context.Context, *mcp.CallToolRequest, textArgs) (*mcp.CallToolResult, any, error) {
+		dir, err := os.Getwd()
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: dir}}}, nil, err
+	})
 	mcp.AddTool(m, &mcp.Tool{Name: "die"}, func(context.Context, *mcp.CallToolRequest, textArgs) (*mcp.CallToolResult, any, error) {
 		fmt.Fprintln(os.Stderr, "dying as told")
 		os.Exit(7)

@@ -141,3 +141,14 @@ func (s *pipeServer) pool(change func(*Config)) *Pool {
 	}
 	return p
 }
+
+// inMemoryIf is a transport that fails while down is set, and counts.
+func inMemoryIf(up func(context.Context, Dial) (mcp.Transport, error), down *atomic.Bool, tried *atomic.Int32) func(context.Context, Dial) (mcp.Transport, error) {
+	return func(ctx context.Context, d Dial) (mcp.Transport, error) {
+		tried.Add(1)
+		if down.Load() {
+			return nil, errors.New("nobody there")
+		}
+		return up(ctx, d)
+	}
+}

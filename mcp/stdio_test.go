@@ -75,6 +75,21 @@ func TestACrashedCommandIsNamedWithItsLastWords(t *testing.T) {
 	}
 }
 
+func TestACommandRunsInItsDirectory(t *testing.T) {
+	t.Parallel()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := child("serve")
+	c.Dir = dir
+	p := openPool(t, Config{ConnectTimeout: time.Minute, Command: c, Min: 1, Max: 1})
+	res, err := p.Call(t.Context(), "cwd", nil)
+	if got := text(t, res, err); got != dir {
+		t.Errorf("it runs in %s, want %s", got, dir)
+	}
+}
+
 func TestACommandThatDoesNotExistIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	_, err := Open(t.Context(), Config{Command: Command{Path: "no-such-command-anywhere"}})
