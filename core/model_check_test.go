@@ -13,6 +13,7 @@ func (m *model) check() {
 	m.checkWaiters()
 	m.checkDemand()
 	m.checkStats()
+	m.checkVerdicts()
 	m.report()
 }
 

@@ -119,7 +119,7 @@ func (m *model) newCaller(o AcquireOptions, patience time.Duration) *caller {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.expect, c.bound = alive, m.bound[o.Key]
+	c.expect, c.bound, c.better = alive, m.bound[o.Key], m.better(o)
 	m.callers[c] = true
 	return c
 }
@@ -168,6 +168,9 @@ func (m *model) returned(c *caller, l Lease[*asset], err error) {
 		m.v.fault("a context that had ended before yielded a lease")
 	}
 	h := &holder{lease: l, a: l.Value(), alone: c.o.Exclusive || m.v.share == 1}
+	if c.better && l.slot.word.Load()&flagWeak != 0 {
+		m.v.fault("%+v got a weak resource while a better one was free", c.o)
+	}
 	if h.a == nil {
 		m.v.fault("a new lease has no value")
 		return

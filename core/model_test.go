@@ -75,6 +75,7 @@ type model struct {
 	callers map[*caller]bool
 	stale   uint64         // what StaleReleases should be
 	bound   map[string]int // how often each key was bound
+	thinks  opinions
 
 	last    Stats
 	resized bool              // in the last burst
@@ -98,6 +99,7 @@ type caller struct {
 	dead   bool   // its context had ended before
 	expect uint64 // the resource that its pin has to get
 	bound  int    // of its key, when it came
+	better bool   // a slot was free that is to be preferred
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -105,6 +107,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, rng: rng, fate: rand.New(rand.NewPCG(seed, 1)),
 		callers: make(map[*caller]bool), bound: make(map[string]int), served: make(map[uint64]uint64),
+		thinks: opinions{of: make(map[*asset]opinion)},
 	}
 	m.cfg = m.drawConfig()
 	m.v = newVault(max(m.cfg.ShareLimit, 1))
@@ -147,7 +150,12 @@ func (m *model) drawConfig() Config[*asset] {
 		c.Min = rng.IntN(min(c.Max, 4) + 1)
 	}
 	if rng.IntN(2) == 0 {
-		c.Probe = func(ctx context.Context, a *asset) error { return m.look(ctx, "a probe", a) }
+		c.Probe = m.probe
+		c.MaxCondemnedShare = []float64{0, 0.1, 1}[rng.IntN(3)]
+		if m.thinks.lies = rng.IntN(4) == 0; m.thinks.lies {
+			c.ProbeInterval, c.ProbeAfterIdle, c.MaxCondemnedShare = 2*time.Second, Off, 0.1
+			c.Min, c.Max, c.ShareLimit = 6, 6, 1 // so that some are idle
+		}
 		c.ProbeInterval, c.ProbeAfterIdle = pick(Off, 2*time.Second), pick(Off, time.Second)
 	}
 	if rng.IntN(3) == 0 {
