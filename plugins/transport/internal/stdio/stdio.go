@@ -160,6 +160,7 @@ func (c *Conn) giveUp(err error) {
 type Tail struct {
 	mu   sync.Mutex
 	kept []byte // guarded by mu
+	cut  bool   // guarded by mu: what came before kept is gone
 }
 
 const tailBytes = 4 << 10
@@ -169,7 +170,7 @@ func (t *Tail) Write(b []byte) (int, error) {
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, b...)
 	if len(t.kept) > 2*tailBytes {
-		t.kept = append([]byte(nil), t.kept[len(t.kept)-tailBytes:]...)
+		t.kept, t.cut = append([]byte(nil), t.kept[len(t.kept)-tailBytes:]...), true
 	}
 	return len(b), nil
 }
@@ -178,8 +179,11 @@ func (t *Tail) Write(b []byte) (int, error) {
 // left: they would be found everywhere.
 func (t *Tail) Lines(secrets []string) string {
 	t.mu.Lock()
-	text := bytes.Clone(t.kept)
+	text, cut := bytes.Clone(t.kept), t.cut
 	t.mu.Unlock()
+	if cut && len(secrets) > 0 {
+		_, text, _ = bytes.Cut(text, []byte{'\n'}) // the first line may begin within a secret
+	}
 	for _, s := range secrets {
 		if len(s) >= 8 {
 			text = bytes.ReplaceAll(text, []byte(s), []byte("[redacted]"))
