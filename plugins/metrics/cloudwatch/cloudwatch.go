@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -139,6 +141,17 @@ func (s *Sink) Export(ctx context.Context, b metrics.Batch) (metrics.Result, err
 	return res, nil
 }
 
+// String names where the numbers go.
+func (s *Sink) String() string {
+	return fmt.Sprintf("poolcloudwatch.Sink{%s in %s}", s.cfg.Namespace, s.cfg.AWS.Region)
+}
+
+// Format writes String whatever the verb, so that no print shows a key.
+func (s *Sink) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// LogValue is String.
+func (s *Sink) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // Close ends nothing: a sink has nothing that runs, and its state file is up to date.
 func (s *Sink) Close(context.Context) error { return nil }
 
@@ -249,8 +262,11 @@ func (s *Sink) dimensions(attributes []metrics.Attribute) (all []types.Dimension
 		if a.Key == "pool" {
 			name = dimensionPool
 		}
-		if _, taken := s.cfg.Dimensions[name]; taken || name == "" || value == "" {
-			continue // the operator's own says more; CloudWatch has no empty values
+		if name == "" || value == "" {
+			continue // CloudWatch has no empty ones
+		}
+		if slices.ContainsFunc(all, func(d types.Dimension) bool { return *d.Name == name }) {
+			continue // the operator's own says more, and one that is there twice would cost the whole request
 		}
 		all = append(all, types.Dimension{Name: &name, Value: &value})
 	}

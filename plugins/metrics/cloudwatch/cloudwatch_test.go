@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -221,6 +223,33 @@ func TestWhatCloudWatchCannotTakeIsRejectedAndTheRestSent(t *testing.T) {
 	if d.name != "OtherSomeSeconds" || d.value != 2 || d.unit != "Seconds" || len(d.dimensions) != 2 || d.dimensions["colon"] != "v" ||
 		!strings.HasPrefix(d.dimensions["odd"], "??x") {
 		t.Errorf("%+v", d)
+	}
+}
+
+func TestADimensionIsThereOnceAndTheOperatorsComeFirst(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t) // which takes none twice
+	s := newSink(t, e, func(c *Config) { c.Dimensions = map[string]string{"Stage": "prod"} })
+	m := idle(1, time.Now())
+	for _, key := range []string{"Stage", "k", ":k", "k", "pool", "Pool"} {
+		m.Numbers[0].Attributes = append(m.Numbers[0].Attributes, metrics.Attribute{Key: key, Value: "from " + key})
+	}
+	deliver(t, s, batch(m))
+	want := map[string]string{"Stage": "prod", "k": "from k", "Pool": "from pool"}
+	if got := e.take(); len(got) != 1 || len(got[0].data) != 1 || !maps.Equal(got[0].data[0].dimensions, want) {
+		t.Errorf("sent %+v, want the dimensions %v", got, want)
+	}
+}
+
+func TestNoPrintOfASinkShowsAKey(t *testing.T) {
+	t.Parallel()
+	s := newSink(t, newEndpoint(t), nil)
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("sink", "sink", s)
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %q %d", s, s, s, s, s, s), log.String()} {
+		if strings.Contains(text, secret) || !strings.Contains(text, "poolcloudwatch.Sink{mcpool in "+region+"}") {
+			t.Errorf("printed is %s", text)
+		}
 	}
 }
 
