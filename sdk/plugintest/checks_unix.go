@@ -22,6 +22,9 @@ const canStop = true
 // stopProcess is kill -STOP.
 func stopProcess(pid int) error { return syscall.Kill(pid, syscall.SIGSTOP) }
 
+// processGone tells whether there is no process of that number any more.
+func processGone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
+
 // remainders looks for what a process leaves behind: itself, its group, its folder.
 func remainders(pid int) func() string {
 	if pid <= 1 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/go-mcpool/mcpool/sdk/transport"
@@ -124,7 +125,10 @@ func (l *ledger) begin(o order) error {
 		return os.ErrExist
 	}
 	f, err := os.OpenFile(o.Path, os.O_APPEND|os.O_WRONLY, 0) // the kit has made it
-	l.file, l.conn = f, o.Conn
+	if err == nil {
+		l.file, l.conn = f, o.Conn
+		l.note("pid", strconv.Itoa(os.Getpid()))
+	}
 	return err
 }
 

@@ -80,7 +80,7 @@ func (s *probeSuite[C]) hostile(r *report) {
 			return `{"isError":true,"content":[{"type":"text","text":"` + marker + `"}]}`, nil
 		},
 		"an error":    func(int64) (string, error) { return "", &probe.CallError{Code: -1 << 63, Message: marker + poison} },
-		"no answer":   func(int64) (string, error) { return "", errors.New("no route to " + marker + poison) },
+		"no answer":   func(int64) (string, error) { return "", fmt.Errorf("no route to %s", marker+poison) },
 		"its own end": func(int64) (string, error) { return "", fmt.Errorf("its line: %w", context.DeadlineExceeded) },
 		"not listed":  func(int64) (string, error) { return "", probe.ErrNotListed },
 		"endless pages": func(n int64) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -279,10 +280,22 @@ func (b *book) lines(what string) map[string][]string {
 	return all
 }
 
-// ended waits for the peer to see the end of its connection.
+// ended waits for the peer to see the end of its connection, or to be gone: a program
+// that is slow to end may be killed.
 func (b *book) ended(l *line) {
 	b.r.Helper()
-	if !b.r.poll(func() bool { return len(b.lines("end")[l.name]) > 0 }) {
+	over := func() bool {
+		if len(b.lines("end")[l.name]) > 0 {
+			return true
+		}
+		pids := b.lines("pid")[l.name]
+		if len(pids) == 0 {
+			return false
+		}
+		pid, err := strconv.Atoi(pids[0])
+		return err == nil && pid != os.Getpid() && processGone(pid)
+	}
+	if !b.r.poll(over) {
 		b.r.faultf("the connection was closed, and its peer did not see its end within %v", b.r.patience)
 	}
 }

@@ -200,11 +200,11 @@ func (s *transportSuite[C]) goroutines(r *report) {
 	})
 }
 
-// printing: dialers and connections that get into a log show no secret.
+// printing: a dialer that gets into a log shows no secret. Connections are not printed:
+// what they are made of may change meanwhile.
 func (s *transportSuite[C]) printing(r *report) {
 	u := s.use(r, s.opts.Config)
 	r.inspect("a printed dialer", printed(u.p))
-	l := u.must()
-	_ = l.Close(context.Background(), transport.Done) // only now nothing of it runs any more
-	r.inspect("a printed connection, closed", printed(l.c))
+	_ = u.must().Close(context.Background(), transport.Done)
+	r.inspect("a printed dialer, used", printed(u.p))
 }

@@ -212,6 +212,9 @@ func (p *Prober) checkSchema(ctx, within context.Context, target probe.Target) (
 			return unhealthy("there is no tool %s", p.cfg.Tool), nil
 		}
 		cursor = page.NextCursor
+		if within.Err() != nil { // pages that come at once may have no end
+			return p.failed(ctx, within, within.Err())
+		}
 	}
 }
 

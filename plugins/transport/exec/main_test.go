@@ -10,12 +10,20 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
+
+	"github.com/go-mcpool/mcpool/sdk/plugintest"
 )
 
 // childEnv makes the test binary play a part.
 const childEnv = "MCPOOL_TEST_CHILD"
 
 func TestMain(m *testing.M) {
+	// With the race detector each child would wait a second before it exits.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	if len(os.Args) == 2 && os.Args[1] == "plugintest-peer" {
+		plugintest.PeerLines(os.Stdin, os.Stdout)
+		return
+	}
 	if part := os.Getenv(childEnv); part != "" {
 		play(part)
 		os.Exit(0)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
+
+	"github.com/go-mcpool/mcpool/sdk/plugintest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +29,9 @@ type textArgs struct {
 // play is the test binary as a server on stdio.
 func play(part string) {
 	switch part {
+	case "plugintest-peer":
+		plugintest.PeerLines(os.Stdin, os.Stdout)
+		return
 	case "crash":
 		fmt.Fprintln(os.Stderr, "the config is wrong")
 		os.Exit(3)
