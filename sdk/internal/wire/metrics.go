@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -9,11 +10,15 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/metrics"
 )
 
-// BatchTo makes the message.
+// text is a string that can cross: the wire's have to be UTF-8, and one that is not
+// must not keep back all that comes with it.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// BatchTo makes the message. Text that is no UTF-8 is mended.
 func BatchTo(instance string, b metrics.Batch) *metricsv1.ExportRequest {
 	m := &metricsv1.ExportRequest{Instance: instance, Resource: attributesTo(b.Resource.Attributes)}
 	for _, s := range b.Scopes {
-		scope := &metricsv1.Scope{Name: s.Name, Version: s.Version}
+		scope := &metricsv1.Scope{Name: text(s.Name), Version: text(s.Version)}
 		for _, metric := range s.Metrics {
 			scope.Metrics = append(scope.Metrics, metricTo(metric))
 		}
@@ -23,7 +28,7 @@ func BatchTo(instance string, b metrics.Batch) *metricsv1.ExportRequest {
 }
 
 func metricTo(m metrics.Metric) *metricsv1.Metric {
-	out := &metricsv1.Metric{Name: m.Name, Help: m.Help, Unit: m.Unit}
+	out := &metricsv1.Metric{Name: text(m.Name), Help: text(m.Help), Unit: text(m.Unit)}
 	switch m.Type {
 	case metrics.Gauge:
 		out.Data = &metricsv1.Metric_Gauge{Gauge: &metricsv1.Gauge{Points: numbersTo(m.Numbers)}}
@@ -55,7 +60,7 @@ func numbersTo(ns []metrics.Number) []*metricsv1.Number {
 func attributesTo(as []metrics.Attribute) []*metricsv1.Attribute {
 	out := make([]*metricsv1.Attribute, len(as))
 	for i, a := range as {
-		out[i] = &metricsv1.Attribute{Key: a.Key, Value: a.Value}
+		out[i] = &metricsv1.Attribute{Key: text(a.Key), Value: text(a.Value)}
 	}
 	return out
 }

@@ -11,9 +11,19 @@ import (
 // before it makes another, and a host answers those beyond with a failure.
 const MaxCalls = 16
 
-// TargetTo makes the message.
+// TargetTo makes the message. Text that is no UTF-8 is mended.
 func TargetTo(d probe.Description) *probev1.Target {
-	return &probev1.Target{Kind: d.Kind, Pool: d.Pool, Id: d.ID, Methods: d.Methods, Attrs: d.Attrs}
+	m := &probev1.Target{Kind: text(d.Kind), Pool: text(d.Pool), Id: text(d.ID)}
+	for _, method := range d.Methods {
+		m.Methods = append(m.Methods, text(method))
+	}
+	for k, v := range d.Attrs {
+		if m.Attrs == nil {
+			m.Attrs = make(map[string]string, len(d.Attrs))
+		}
+		m.Attrs[text(k)] = text(v)
+	}
+	return m
 }
 
 // TargetFrom is the way back.
