@@ -1,9 +1,10 @@
 // Package plugintest checks that a plugin keeps the contracts of mcpool: what a host
 // counts on, and no test of one's own thinks of.
 //
-// [Auth] runs a factory in process, the same that sdk.Auth takes. [Binary] runs what
-// was built from it the way an operator's host does, and treats it badly: it kills
-// it, stops it, feeds it garbage and takes its host away.
+// [Auth], [Transport], [Probe] and [Metrics] run a factory in process, the same that
+// sdk.Auth and its siblings take. [Binary] runs what was built from it the way an
+// operator's host does, and treats it badly: it kills it, stops it, feeds it garbage and
+// takes its host away.
 //
 //	func TestContract(t *testing.T) {
 //		plugintest.Auth(t, acme.New, plugintest.AuthOptions[acme.Config]{
@@ -11,9 +12,16 @@
 //		})
 //	}
 //
-// Both make a subtest per check. The options say how to make a provider that works,
-// one that has to wait, and some that fail; what they leave out is not checked, and the
-// subtest says so. Run the tests with -race: the checks bring the concurrency.
+// All make a subtest per check. The options say how to make a plugin that works, one that
+// has to wait, and some that fail; what they leave out is not checked, and the subtest
+// says so. Run the tests with -race: the checks bring the concurrency.
+//
+// # What the kinds need
+//
+// The connections of a transport lead to a [Peer], which the test puts behind the medium.
+// It sends messages back, obeys the kit, and writes down what it gets. A prober is shown a
+// [Target] of the test's and worse ones that the kit makes of it. The batches for a sink
+// are the kit's; [MetricsOptions].Arrived tells whether they came.
 //
 // # Time
 //

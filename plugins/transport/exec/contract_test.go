@@ -21,6 +21,7 @@ func peer(t *testing.T) []string {
 	return []string{exe, "plugintest-peer"}
 }
 
+// snippet:begin contract
 func TestContract(t *testing.T) {
 	t.Parallel()
 	open := func(_ context.Context, cfg Config) (*Dialer, error) { return New(cfg) }
@@ -33,6 +34,8 @@ func TestContract(t *testing.T) {
 		},
 	})
 }
+
+// snippet:end contract
 
 func TestTheBinaryKeepsTheContract(t *testing.T) {
 	t.Parallel()
