@@ -270,7 +270,9 @@ func (s *Sink) dimensions(attributes []metrics.Attribute) (all []types.Dimension
 		}
 		all = append(all, types.Dimension{Name: &name, Value: &value})
 	}
-	slices.SortFunc(all, func(a, b types.Dimension) int { return strings.Compare(*a.Name, *b.Name) })
+	slices.SortStableFunc(all, func(a, b types.Dimension) int { return strings.Compare(*a.Name, *b.Name) })
+	// CloudWatch refuses a request for one name that is there twice.
+	all = slices.CompactFunc(all, func(a, b types.Dimension) bool { return *a.Name == *b.Name })
 	for _, d := range all {
 		size += len(*d.Name) + len(*d.Value) + 40
 	}
