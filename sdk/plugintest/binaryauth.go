@@ -45,7 +45,7 @@ func (k *authBinary) open(ctx context.Context, run *host.Running, in host.Instan
 func (k *authBinary) shared() bool { return true }
 
 func (k *authBinary) use(r *report, p closer) call {
-	return k.sends(k.subject(r, p.(auth.Provider))) //nolint:forcetypeassert // open returned it
+	return k.sends(k.subject(r, p.(auth.Provider))) //nolint:forcetypeassert,errcheck // open returned it
 }
 
 func (k *authBinary) extra(b *binarySuite) []check {

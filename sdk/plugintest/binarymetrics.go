@@ -37,7 +37,7 @@ func (k *metricsBinary) open(ctx context.Context, run *host.Running, in host.Ins
 func (k *metricsBinary) shared() bool { return false }
 
 func (k *metricsBinary) use(r *report, p closer) call {
-	return k.exports(k.sink(r, p.(metrics.Sink))) //nolint:forcetypeassert // open returned it
+	return k.exports(k.sink(r, p.(metrics.Sink))) //nolint:forcetypeassert,errcheck // open returned it
 }
 
 func (k *metricsBinary) extra(b *binarySuite) []check {
@@ -50,7 +50,7 @@ func (k *metricsBinary) large(b *binarySuite, r *report) {
 	run := b.launch(r, func(p *host.Plugin) { p.Limits.MessageBytes = 128 << 10 })
 	u := k.through(run).use(r, k.opts.Config)
 	r.within("Export", func() {
-		large := gauge(k.fresh(), 1)
+		large := gauge(k.fresh())
 		large.Scopes[0].Version = strings.Repeat("v", 1<<20)
 		if _, err := u.Export(context.Background(), large); !errors.Is(err, metrics.ErrPermanent) {
 			r.faultf("an Export of 1 MiB, with MessageBytes = 128 KiB: %v", err)

@@ -3,6 +3,7 @@
 package plugintest
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,7 @@ func vatBinary(t *testing.T, flaw string) BinaryOptions {
 	dir := t.TempDir()
 	in := func(more map[string]any, key string) host.Instance {
 		cfg := map[string]any{"dir": dir, "flaw": flaw}
-		for k, v := range more {
-			cfg[k] = v
-		}
+		maps.Copy(cfg, more)
 		return host.Instance{Name: "v", Config: cfg, Secrets: map[string]auth.Secret{"key": auth.NewSecret(key)}}
 	}
 	stalled := in(map[string]any{"stalled": true}, token)

@@ -41,13 +41,13 @@ func (k *probeBinary) open(ctx context.Context, run *host.Running, in host.Insta
 	if err != nil {
 		return nil, err
 	}
-	return p.(closer), nil //nolint:forcetypeassert // a host's
+	return p.(closer), nil //nolint:forcetypeassert,errcheck // a host's
 }
 
 func (k *probeBinary) shared() bool { return true }
 
 func (k *probeBinary) use(r *report, p closer) call {
-	u := k.prober(r, p.(probe.Prober)) //nolint:forcetypeassert // open returned it
+	u := k.prober(r, p.(probe.Prober)) //nolint:forcetypeassert,errcheck // open returned it
 	return func(ctx context.Context) error {
 		v, err := u.Probe(ctx, newTarget(r, k.opts.Target))
 		if err == nil && v.Status != probe.Healthy {

@@ -50,7 +50,7 @@ func (k *transportBinary) open(ctx context.Context, run *host.Running, in host.I
 	if err != nil {
 		return nil, err
 	}
-	return d.(closer), nil //nolint:forcetypeassert // dialerOf is one
+	return d.(closer), nil //nolint:forcetypeassert,errcheck // dialerOf is one
 }
 
 func (k *transportBinary) shared() bool { return true }
@@ -58,7 +58,7 @@ func (k *transportBinary) shared() bool { return true }
 // use opens a connection, exchanges a few messages and closes it. One whose process
 // died meanwhile has ended, which nobody can help; Dial has no such excuse.
 func (k *transportBinary) use(r *report, p closer) call {
-	d := p.(*dialerOf) //nolint:forcetypeassert // open returned it
+	d := p.(*dialerOf) //nolint:forcetypeassert,errcheck // open returned it
 	u := &dialer{r: r, p: d.Dialer, open: k.opts.Open}
 	return func(ctx context.Context) error {
 		starts := d.run.Stats().Starts

@@ -21,8 +21,8 @@ func (s *metricsSuite[C]) fresh() string {
 }
 
 // gauge is a batch with one point.
-func gauge(name string, value float64) metrics.Batch {
-	return batchOf(metrics.Metric{Name: name, Help: "of a test", Unit: "1", Numbers: []metrics.Number{{Time: time.Now(), Value: value}}})
+func gauge(name string) metrics.Batch {
+	return batchOf(metrics.Metric{Name: name, Help: "of a test", Unit: "1", Numbers: []metrics.Number{{Time: time.Now(), Value: 1}}})
 }
 
 func batchOf(ms ...metrics.Metric) metrics.Batch {
@@ -86,9 +86,9 @@ func (s *metricsSuite[C]) wrong() map[string]metrics.Batch {
 		"a time to come":                number(1, now.AddDate(200, 0, 0)),
 		"a time beyond calendars":       number(1, time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC)),
 		"a name that is empty":          batchOf(metrics.Metric{Numbers: []metrics.Number{{Time: now, Value: 1}}}),
-		"a name of 64 KiB":              gauge(s.opts.Prefix+strings.Repeat("n", 64<<10), 1),
-		"a name with control codes":     gauge(s.opts.Prefix+"a\x00b"+poison, 1),
-		"a name that is no UTF-8":       gauge(s.opts.Prefix+"\xff\xfe", 1),
+		"a name of 64 KiB":              gauge(s.opts.Prefix + strings.Repeat("n", 64<<10)),
+		"a name with control codes":     gauge(s.opts.Prefix + "a\x00b" + poison),
+		"a name that is no UTF-8":       gauge(s.opts.Prefix + "\xff\xfe"),
 		"an attribute without a key":    attr("", "v"),
 		"an attribute of 64 KiB":        attr("k", strings.Repeat("v", 64<<10)),
 		"an attribute with lines":       attr("k"+poison, poison),

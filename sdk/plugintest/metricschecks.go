@@ -47,7 +47,7 @@ func (s *metricsSuite[C]) arrival(r *report) {
 
 // took exports a metric and tells whether the sink took it.
 func (s *metricsSuite[C]) took(r *report, u *sink, name string) bool {
-	res, err := u.Export(context.Background(), gauge(name, 1))
+	res, err := u.Export(context.Background(), gauge(name))
 	switch {
 	case err != nil:
 		r.faultf("Export: %v", err)
@@ -100,7 +100,7 @@ func (s *metricsSuite[C]) periodic(r *report) {
 				name := s.fresh()
 				<-last
 				last <- name
-				return gauge(name, 1)
+				return gauge(name)
 			},
 			Sink: u, Interval: 5 * time.Millisecond, Timeout: timeout, RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond, Queue: 1 << 20,
 		})
@@ -150,7 +150,7 @@ func (s *metricsSuite[C]) failures(r *report) {
 				r.faultf("%s: the factory succeeded, and should have refused the field %s", f.Name, f.Field)
 				continue
 			}
-			r.within("Export", func() { _, err = u.Export(context.Background(), gauge(s.fresh(), 1)) })
+			r.within("Export", func() { _, err = u.Export(context.Background(), gauge(s.fresh())) })
 			if err != nil && errors.Is(err, metrics.ErrPermanent) != f.Permanent {
 				r.faultf("%s: that the error is metrics.ErrPermanent is %v, want %v: %v", f.Name, !f.Permanent, f.Permanent, err)
 			}
@@ -170,7 +170,7 @@ func (s *metricsSuite[C]) failures(r *report) {
 // exports is the call that a Periodic makes.
 func (s *metricsSuite[C]) exports(u *sink) call {
 	return func(ctx context.Context) error {
-		_, err := u.Export(ctx, gauge(s.fresh(), 1))
+		_, err := u.Export(ctx, gauge(s.fresh()))
 		return err
 	}
 }

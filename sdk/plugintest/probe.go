@@ -94,7 +94,7 @@ type prober struct {
 func (u *prober) Probe(ctx context.Context, target *target) (probe.Verdict, error) {
 	v, err := u.p.Probe(ctx, target)
 	target.over.Store(true)
-	if now := target.Target.About; !reflect.DeepEqual(cloneAbout(now), target.before) {
+	if now := target.About; !reflect.DeepEqual(cloneAbout(now), target.before) {
 		u.r.faultf("Probe changed the description of its target, which is read-only")
 	}
 	u.r.inspectError("Probe", err)

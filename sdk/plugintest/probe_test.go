@@ -150,13 +150,13 @@ func (e *eye) Probe(ctx context.Context, target probe.Target) (probe.Verdict, er
 	}
 	switch {
 	case ctx.Err() != nil && e.cfg.Flaw == "condemns":
-		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil
+		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil //nolint:nilerr // the flaw
 	case ctx.Err() != nil:
 		return probe.Verdict{Reason: "cut short"}, ctx.Err()
 	case err != nil && e.cfg.Flaw == "quotes":
 		return probe.Verdict{Status: probe.Unhealthy, Reason: strings.ReplaceAll(err.Error(), "\n", " ")}, nil
 	case err != nil:
-		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil
+		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil //nolint:nilerr // it is the target's
 	}
 	return e.judge(raw), nil
 }

@@ -35,6 +35,12 @@ func newReport(tb testing.TB, patience time.Duration, secrets *secrets) *report 
 	return r
 }
 
+// Fatalf reports what is wrong and ends the check.
+func (r *report) Fatalf(format string, args ...any) {
+	r.Helper()
+	r.TB.Fatalf("%s", r.secrets.redact(fmt.Sprintf(format, args...)))
+}
+
 // faultf reports what is wrong. It may be called from any goroutine.
 func (r *report) faultf(format string, args ...any) {
 	r.Helper()
@@ -46,12 +52,6 @@ func (r *report) faultf(format string, args ...any) {
 	}
 	r.said[msg] = true
 	r.Error(msg)
-}
-
-// Fatalf reports what is wrong and ends the check.
-func (r *report) Fatalf(format string, args ...any) {
-	r.Helper()
-	r.TB.Fatalf("%s", r.secrets.redact(fmt.Sprintf(format, args...)))
 }
 
 // secrets are the values that may not be seen.

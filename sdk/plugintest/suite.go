@@ -57,7 +57,7 @@ func factoryOf[V, C, P any](open func(ctx context.Context, cfg C) (P, error)) fa
 		if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 			return none, errNothing
 		}
-		return any(p).(V), nil //nolint:forcetypeassert // the exported function has the constraint
+		return any(p).(V), nil //nolint:forcetypeassert,errcheck // the exported function has the constraint
 	}
 }
 

@@ -168,7 +168,8 @@ func (s *transportSuite[C]) pressure(r *report) {
 	var taken int
 	sending := r.start("Send to a peer that does not read", func() {
 		_, m := deaf.message(strings.Repeat("z", limit-100))
-		for taken = 0; taken < much && deaf.Send(ctx, m) == nil; taken++ {
+		for taken < much && deaf.Send(ctx, m) == nil {
+			taken++
 		}
 		if taken == much {
 			r.faultf("the peer does not read, and Send took %d messages of 1 MiB: something keeps them", taken)
