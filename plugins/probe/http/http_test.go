@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,6 +123,40 @@ func TestACertificateThatExpiresSoonDegrades(t *testing.T) {
 		if err != nil || v.Status != c.want {
 			t.Errorf("warning %v: %v, %v", c.warning, v, err)
 		}
+	}
+}
+
+func TestEachProbeHasAConnectionOfItsOwnAndReadsNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			fmt.Fprint(w, strings.Repeat("x", maxBody-1)+"ab")
+		}
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	for body, want := range map[string]probe.Status{"ab": probe.Unhealthy, "xa": probe.Healthy} { // the b is beyond the limit
+		if v, err := check(t, Config{URL: s.URL + "/large", Body: body}, probe.Description{}); err != nil || v.Status != want {
+			t.Errorf("%s: %v, %v", body, v, err)
+		}
+	}
+	p, err := New(Config{URL: s.URL, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if v, err := p.Probe(t.Context(), target{}); err != nil || v.Status != probe.Healthy {
+			t.Errorf("%v, %v", v, err)
+		}
+	}
+	if n := opened.Load(); n != 5 {
+		t.Errorf("%d connections for 5 probes", n)
 	}
 }
 

@@ -136,6 +136,33 @@ func TestTimeDecides(t *testing.T) {
 	})
 }
 
+func TestAListThatHangsOrNeverEndsIsNoAnswer(t *testing.T) {
+	cfg := Config{Tool: "health", Timeout: 2 * time.Second, Expect: Expect{SchemaSHA256: strings.Repeat("0", 64)}}
+	for name, answer := range map[string]func(context.Context, string, json.RawMessage) (string, error){
+		"hangs": func(ctx context.Context, _ string, _ json.RawMessage) (string, error) {
+			select {
+			case <-time.After(time.Hour):
+				return `{"tools":[]}`, nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		},
+		"says the same again": func(ctx context.Context, _ string, _ json.RawMessage) (string, error) {
+			time.Sleep(time.Millisecond)
+			return `{"tools":[],"nextCursor":"again"}`, ctx.Err()
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began, target := time.Now(), answering("", nil)
+			target.answer = answer
+			v, err := must(t, cfg).Probe(t.Context(), target)
+			if took := time.Since(began); err != nil || v.Status != probe.Unhealthy || took > cfg.Timeout || name != "hangs" && took > time.Second {
+				t.Errorf("%s: %v, %v after %v", name, v, err, took)
+			}
+		})
+	}
+}
+
 func TestTheSchemasAreComparedOnEveryPage(t *testing.T) {
 	t.Parallel()
 	sum, err := SchemaHash(json.RawMessage(`{"type":"object", "properties":{"b":{},"a":{}}}`), nil)

@@ -275,8 +275,11 @@ func TestAValueDoesNotBecomeAnOption(t *testing.T) {
 		t.Fatal(err)
 	}
 	var fault *transport.ConfigError
-	for _, id := range []transport.Identity{{ID: "-rf"}, {ID: "fine"}, {ID: "a\x00b", Attrs: map[string]string{"a": "b"}}} {
-		if _, err := d.Dial(t.Context(), transport.Open{Identity: id}); !errors.As(err, &fault) {
+	here := map[string]string{"a": "b"}
+	for words, id := range map[string]transport.Identity{
+		"begins with a dash": {ID: "-rf", Attrs: here}, "does not have": {ID: "fine"}, "zero byte": {ID: "a\x00b", Attrs: here},
+	} {
+		if _, err := d.Dial(t.Context(), transport.Open{Identity: id}); !errors.As(err, &fault) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%q: %v", id.ID, err)
 		}
 	}
