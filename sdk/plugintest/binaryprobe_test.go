@@ -53,7 +53,7 @@ func TestEveryFlawOfABinaryOfTheKindProbeIsFoundAndNamed(t *testing.T) {
 			opts := eyeBinary(tt.flaw)
 			opts.Probe.lull = lull(tt.check)
 			if tt.check == "probe/Hanging" {
-				opts.Probe.Patience = 5 * time.Second // it never comes
+				opts.Probe.Patience = 10 * time.Second // it never comes
 			}
 			wantFault(t, record(t, binaryChecks(part(t, tt.program), opts), tt.check), tt.want)
 		})

@@ -46,7 +46,7 @@ type AuthOptions[C any] struct {
 	// besides the fields of the type auth.Secret in the configurations, and the
 	// credentials themselves.
 	Secrets []auth.Secret
-	// Patience is how long to wait for what has to happen. Default 30 s.
+	// Patience is how long to wait for what has to happen. Default 2 min.
 	Patience time.Duration
 
 	// lull is how long calls get to be under way; default 20 ms. Whoever takes longer is

@@ -30,7 +30,7 @@ type ProbeOptions[C any] struct {
 	// Secrets are values that may not be seen in errors, in verdicts, in logs or in what is
 	// printed, besides the fields of the type auth.Secret in the configurations.
 	Secrets []auth.Secret
-	// Patience is how long to wait for what has to happen. Default 30 s.
+	// Patience is how long to wait for what has to happen. Default 2 min.
 	Patience time.Duration
 
 	lull time.Duration // as that of AuthOptions

@@ -32,7 +32,8 @@ type suite struct {
 }
 
 const (
-	defaultPatience = 30 * time.Second
+	// defaultPatience is what only a plugin at fault uses up, on a machine however busy.
+	defaultPatience = 2 * time.Minute
 	defaultLull     = 20 * time.Millisecond
 )
 

@@ -28,7 +28,7 @@ type TransportOptions[C any] struct {
 	// besides the fields of the type auth.Secret in the configurations, and the values of
 	// Open.Header.
 	Secrets []auth.Secret
-	// Patience is how long to wait for what has to happen. Default 30 s.
+	// Patience is how long to wait for what has to happen. Default 2 min.
 	Patience time.Duration
 
 	lull time.Duration // as that of AuthOptions
