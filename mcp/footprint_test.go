@@ -304,3 +304,18 @@ func TestTheContextOfHandlersEndsWithTheirCall(t *testing.T) {
 		}
 	}
 }
+
+func TestACallWithItsSessionsContextIsForgottenWhenItEnds(t *testing.T) {
+	t.Parallel()
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	s := &conn{id: &identity{pool: &Pool{kind: kindCustom}}, ctx: ctx, end: end}
+	c := newCall(context.Background(), s, &options{})
+	if c.cancel != nil || !s.enter(c) {
+		t.Fatal("it has a context of its own, or the session is closed")
+	}
+	c.end()
+	if s.calls != nil || ctx.Err() != nil {
+		t.Error("it is kept, or its end is the session's")
+	}
+}
