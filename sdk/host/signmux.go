@@ -91,7 +91,7 @@ func (m *signMux) sign(ctx context.Context, due time.Time, call *authv1.SignCall
 	}
 	m.last++
 	req.Id = m.last
-	m.pending[req.Id] = w
+	m.pending[req.GetId()] = w
 	m.expectLocked(due)
 	m.queue = append(m.queue, outgoing{req, size + streamRoom, w})
 	m.startLocked()
@@ -100,7 +100,7 @@ func (m *signMux) sign(ctx context.Context, due time.Time, call *authv1.SignCall
 	select {
 	case a := <-w.answer:
 		if a == nil {
-			return nil, m.giveUp(req.Id, w, context.DeadlineExceeded)
+			return nil, m.giveUp(req.GetId(), w, context.DeadlineExceeded)
 		}
 		if f := a.GetFailure(); f != nil {
 			return nil, wire.FromFailure(f)
@@ -109,7 +109,7 @@ func (m *signMux) sign(ctx context.Context, due time.Time, call *authv1.SignCall
 	case <-m.ended:
 		return nil, m.why()
 	case <-ctx.Done():
-		return nil, m.giveUp(req.Id, w, ctx.Err())
+		return nil, m.giveUp(req.GetId(), w, ctx.Err())
 	}
 }
 
