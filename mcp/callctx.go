@@ -155,9 +155,6 @@ func newConnContext(ctx context.Context, s *conn) *connContext {
 	return c
 }
 
-// end puts a context in place that has ended.
-func (c *connContext) end() { c.opening.Store(&c.conn.id.pool.over) }
-
 func (c *connContext) Deadline() (time.Time, bool) { return (*c.opening.Load()).Deadline() }
 func (c *connContext) Done() <-chan struct{}       { return (*c.opening.Load()).Done() }
 func (c *connContext) Err() error                  { return (*c.opening.Load()).Err() } //nolint:wrapcheck // a context's
@@ -168,6 +165,9 @@ func (c *connContext) Value(key any) any {
 	}
 	return (*c.opening.Load()).Value(key)
 }
+
+// end puts a context in place that has ended.
+func (c *connContext) end() { c.opening.Store(&c.conn.id.pool.over) }
 
 func (c *call) noteWrote() { c.wrote.Store(true) }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -20,13 +22,16 @@ func playChild(part string) int {
 	case "sleep":
 		time.Sleep(time.Hour)
 		return 0
-	case "stubborn", "leaver": // has a child that would outlive it; the one ignores the end of its stdin
+	case "stubborn", "leaver": // has a child that would outlive it; the one ends only when it is killed
 		grandchild := exec.Command(os.Args[0])
 		grandchild.Env = append(os.Environ(), childEnv+"=sleep")
 		if err := grandchild.Start(); err != nil {
 			return 1
 		}
 		_ = os.WriteFile(os.Getenv("PIDFILE"), fmt.Append(nil, grandchild.Process.Pid), 0o600)
+		if part == "stubborn" {
+			signal.Ignore(syscall.SIGPIPE, syscall.SIGTERM) // what it says last, nobody reads
+		}
 		serveStdio()
 		if part == "stubborn" {
 			time.Sleep(time.Hour)

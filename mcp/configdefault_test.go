@@ -26,7 +26,7 @@ func TestTheZeroConfigMeansItsDocumentedDefaults(t *testing.T) {
 		{"IdentityIdleTime", c.IdentityIdleTime, 5 * time.Minute},
 		{"ConnectTimeout", c.ConnectTimeout, 10 * time.Second},
 		{"AcquireTimeout", c.AcquireTimeout, 10 * time.Second},
-		{"CallTimeout", c.CallTimeout, time.Duration(never)},
+		{"CallTimeout", c.CallTimeout, never},
 		{"DrainTimeout", c.DrainTimeout, 30 * time.Second},
 		{"RestartGrace", c.RestartGrace, 30 * time.Second},
 		{"ToolsTTL", c.ToolsTTL, 5 * time.Minute},

@@ -13,17 +13,19 @@ import (
 )
 
 // binaries are where the sources of the plugins are.
-var binaries = map[string]string{ //nolint:gosec // paths, and no credentials
-	"websocket": "transport/websocket/cmd/mcpool-transport-websocket",
-	"bearer":    "auth/bearer/cmd/mcpool-auth-bearer",
-	"toolcall":  "probe/toolcall/cmd/mcpool-probe-toolcall",
+func binaries() map[string]string {
+	return map[string]string{ //nolint:gosec // paths, and no credentials
+		"websocket": "transport/websocket/cmd/mcpool-transport-websocket",
+		"bearer":    "auth/bearer/cmd/mcpool-auth-bearer",
+		"toolcall":  "probe/toolcall/cmd/mcpool-probe-toolcall",
+	}
 }
 
 // build builds the plugins into a folder. "make plugins" does it for all there are, and
 // writes a manifest with their checksums.
 func build(ctx context.Context, dir string) error {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
-	for _, pkg := range binaries {
+	for _, pkg := range binaries() {
 		args = append(args, "github.com/go-mcpool/mcpool/plugins/"+pkg)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own
@@ -39,7 +41,7 @@ type object = map[string]any
 // writeConfig writes what an operator would, beside the binaries, and returns its path.
 func writeConfig(dir, url string) (string, error) {
 	verified := object{}
-	for name, pkg := range binaries {
+	for name, pkg := range binaries() {
 		file := filepath.Base(pkg)
 		if runtime.GOOS == "windows" {
 			file += ".exe"

@@ -1,6 +1,9 @@
 //go:build unix
 
+//nolint:staticcheck // sampling is deprecated, and still spoken
 package interop
+
+//lint:file-ignore SA1019 sampling is deprecated, and still spoken
 
 import (
 	"context"
@@ -27,12 +30,12 @@ func TestAPeerAsksTheCallerThatCalled(t *testing.T) {
 			word := fmt.Sprint("caller-", i)
 			callers.Go(func() {
 				res, err := pool.Call(ctx, p.think, map[string]any{"prompt": word},
-					mcpool.WithSampling(func(_ context.Context, r *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) { //nolint:staticcheck // deprecated, and still spoken
+					mcpool.WithSampling(func(_ context.Context, r *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 						asked, ok := r.Params.Messages[0].Content.(*mcp.TextContent)
 						if !ok || !strings.HasSuffix(asked.Text, word) {
 							t.Errorf("%s was asked %+v", word, r.Params.Messages[0].Content)
 						}
-						return &mcp.CreateMessageResult{Role: "assistant", Model: "none", Content: &mcp.TextContent{Text: "answer of " + word}}, nil //nolint:staticcheck // the same
+						return &mcp.CreateMessageResult{Role: "assistant", Model: "none", Content: &mcp.TextContent{Text: "answer of " + word}}, nil
 					}))
 				if err != nil || res.IsError || !strings.Contains(text(res), "answer of "+word) {
 					t.Errorf("%s: %+v, %v", p.think, res, err)

@@ -45,7 +45,7 @@ var peerTypeScript = peer{
 		return node, []string{script, way}, []string{"PORT=" + strconv.Itoa(port)}
 	},
 	slow: "trigger-long-running-operation", think: "trigger-sampling-request",
-	ask:  "trigger-elicitation-request", answer: map[string]any{"name": "Ada"}, answered: "Ada",
+	ask: "trigger-elicitation-request", answer: map[string]any{"name": "Ada"}, answered: "Ada",
 	versions: []string{""},
 }
 
@@ -60,7 +60,7 @@ var peerPython = peer{
 		return peers.Python(t), args, nil
 	},
 	slow: "slow", think: "think",
-	ask:  "ask", answer: map[string]any{"name": "Ada"}, answered: "accept: Ada", oldAsk: true,
+	ask: "ask", answer: map[string]any{"name": "Ada"}, answered: "accept: Ada", oldAsk: true,
 	versions: []string{"2025-11-25", "2026-07-28"},
 }
 

@@ -150,7 +150,7 @@ func (e *eye) Probe(ctx context.Context, target probe.Target) (probe.Verdict, er
 	}
 	switch {
 	case ctx.Err() != nil && e.cfg.Flaw == "condemns":
-		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil //nolint:nilerr // the flaw
+		return probe.Verdict{Status: probe.Unhealthy, Reason: "no answer"}, nil
 	case ctx.Err() != nil:
 		return probe.Verdict{Reason: "cut short"}, ctx.Err()
 	case err != nil && e.cfg.Flaw == "quotes":
