@@ -106,10 +106,11 @@ func TestADeadServerLogsItsDeathAndNotEveryCall(t *testing.T) {
 		if total == 0 || total > 40 {
 			t.Errorf("%d lines for a death and 800 calls that failed", total)
 		}
-		for _, m := range []string{"mcpool: no answer, calls wait for it to come back", "mcpool: answers again"} {
-			if n := len(lines[m]); n != 1 {
-				t.Errorf("%d lines %q, want one", n, m)
-			}
+		// An opening that was under way when the server went may still succeed, so that it
+		// goes twice. Each time it comes back once.
+		gone, back := len(lines["mcpool: no answer, calls wait for it to come back"]), len(lines["mcpool: answers again"])
+		if gone < 1 || gone > 3 || back != gone {
+			t.Errorf("%d lines that there is no answer, %d that there is again", gone, back)
 		}
 		if down, up := len(lines["mcpool: cannot connect, and goes on trying"]), len(lines["mcpool: connected again"]); down > 3 || up > down {
 			t.Errorf("%d lines that it cannot connect, %d that it can again", down, up)
