@@ -18,4 +18,7 @@
 // run as another user or without that environment. What runs elsewhere, in a
 // container, is not this process's to kill: After is run for that when a session is
 // over, and can find it by ${session}.
+//
+// If this process itself is killed, the kernel kills the command on Linux. What the
+// command started, and the command elsewhere, has only the end of its stdin to go by.
 package exec

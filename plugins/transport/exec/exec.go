@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -117,15 +118,24 @@ func (p *program) start() error {
 	// What outlives the command and has its stderr must not keep us waiting.
 	cmd.WaitDelay = p.d.cfg.StopTimeout / 2
 	ownGroup(cmd)
-	err = cmd.Start()
+	started := make(chan error, 1)
+	go func() {
+		// The kernel ties the signal at the parent's death to the thread that started
+		// the command: so it has to live as long as the command does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // ProcessState says the same
+			close(p.ended)
+		}
+	}()
+	err = <-started
 	_, _ = theirIn.Close(), theirOut.Close() // the command has its own
 	if err != nil {
 		return errors.Join(fmt.Errorf("exec: %w", err), in.Close(), out.Close())
 	}
-	go func() {
-		_ = cmd.Wait() // ProcessState says the same
-		close(p.ended)
-	}()
 	return nil
 }
 

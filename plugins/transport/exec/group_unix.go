@@ -8,7 +8,7 @@ import (
 )
 
 // ownGroup has the command run in a process group of its own.
-func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = procAttr() }
 
 func signalOf(hard bool) syscall.Signal {
 	if hard {

@@ -11,7 +11,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
 
+	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/plugintest"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 // childEnv makes the test binary play a part.
@@ -43,7 +45,21 @@ func play(part string) {
 	case "half": // dies in the middle of a message
 		fmt.Print("{}\n{\"half\":")
 	case "deaf":
+		fmt.Println(os.Getpid())
 		time.Sleep(time.Hour)
+	case "parent": // runs a deaf one of its own until it is killed
+		d, err := New(Config{Command: []string{os.Args[0]}, Env: map[string]auth.Secret{childEnv: auth.NewSecret("deaf")}})
+		if err == nil {
+			var c transport.Conn
+			if c, err = d.Dial(context.Background(), transport.Open{}); err == nil {
+				var pid []byte
+				pid, err = c.Receive(context.Background())
+				fmt.Printf("%s\n", pid)
+				time.Sleep(time.Hour)
+			}
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	case "crash":
 		fmt.Fprintln(os.Stderr, "the config is wrong: "+os.Getenv("SECRET"))
 		os.Exit(3)
