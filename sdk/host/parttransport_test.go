@@ -132,7 +132,9 @@ func (n *carried) Send(ctx context.Context, message []byte) error {
 			for i := range count {
 				select {
 				case n.inbox <- fmt.Append(nil, i):
-					os.WriteFile(filepath.Join(n.carrier.in.StateDir, "flooded"), fmt.Append(nil, i+1), 0o600)
+					file := filepath.Join(n.carrier.in.StateDir, "flooded") // never seen half written
+					os.WriteFile(file+".new", fmt.Append(nil, i+1), 0o600)
+					os.Rename(file+".new", file)
 				case <-n.over:
 					return
 				}
