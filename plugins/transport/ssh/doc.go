@@ -13,7 +13,8 @@
 // closed; what is still there after StopTimeout gets SIGTERM, and SIGKILL after as
 // much again. For the case that the line is cut, the command runs under a watch: a
 // few lines for the remote sh that end the command's process group once its stdin
-// has come to an end. Where the remote account has no POSIX sh, turn that off with
-// Unwatched; a command that does not end with its stdin then outlives a cut line,
-// and for root any end, because OpenSSH passes no signals on there.
+// has come to an end, or the server's process for the connection is gone. Where the
+// remote account has no POSIX sh, turn that off with Unwatched; a command that does not
+// end with its stdin then outlives a cut line, and for root any end, because OpenSSH
+// passes no signals on there.
 package ssh

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/go-mcpool/mcpool/sdk/plugintest"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 func TestMain(m *testing.M) {
@@ -38,6 +40,18 @@ func play(part string) {
 	case "half":
 		fmt.Print("{}\n{\"half\":")
 		return
+	case "client": // has a config on stdin, and goes on until it is killed
+		var cfg Config
+		err := json.NewDecoder(os.Stdin).Decode(&cfg)
+		if err == nil {
+			var pids []byte
+			if _, pids, err = stuff(context.Background(), cfg); err == nil {
+				fmt.Printf("%s\n", pids)
+				time.Sleep(time.Hour)
+			}
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	case "stubborn": // prints its process id, and ignores the end of its stdin
 		child := exec.Command("sleep", "3600")
 		if child.Start() == nil {
@@ -50,4 +64,19 @@ func play(part string) {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: a.Text}}}, nil, nil
 	})
 	_ = m.Run(context.Background(), &mcp.StdioTransport{})
+}
+
+// stuff dials a command that does not read, and sends more than its pipe holds.
+func stuff(ctx context.Context, cfg Config) (c transport.Conn, pids []byte, err error) {
+	d, err := New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = d.Dial(ctx, transport.Open{}); err != nil {
+		return nil, nil, err
+	}
+	if pids, err = c.Receive(ctx); err != nil {
+		return c, nil, err
+	}
+	return c, pids, c.Send(ctx, make([]byte, 1<<20))
 }
