@@ -21,7 +21,7 @@ pins := .ci/tools/go.mod .ci/tools/go.sum
 proto := $(addprefix $(bin)/,buf protoc-gen-go protoc-gen-go-grpc)
 
 # What "make check" runs: cheap steps first, the verdict of go test last.
-steps := fmt vet cross imports generated fix staticcheck lint modules race test
+steps := fmt vet cross imports generated fix lint modules race test
 
 # Runs $(1) in each module that stands outside the workspace.
 define each_outside
@@ -75,7 +75,7 @@ generated: $(proto) ## fail if "make generate" would change a file
 	@go run ./plugins/metrics/internal/metricsdoc -root "$(CURDIR)" -check
 
 .PHONY: staticcheck
-staticcheck: $(bin)/staticcheck ## staticcheck
+staticcheck: $(bin)/staticcheck ## staticcheck alone; lint has its checks too
 	$(bin)/staticcheck work
 	@tool="$(CURDIR)/$(bin)/staticcheck"; $(call each_outside,"$$tool" ./...)
 
@@ -98,7 +98,7 @@ test: ## every test, with the race detector
 
 .PHONY: race
 race: ## the tests of races (ConcurrentSafe in their name), many times
-	@go test -race -run ConcurrentSafe -count 10 \
+	@go test -race -run ConcurrentSafe -count 5 \
 		$$(grep -rl --include='*_test.go' --exclude-dir=bin 'ConcurrentSafe(' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: bench
