@@ -92,18 +92,39 @@ func TestWhatAPluginPrintsReachesTheLogAndHarmsNobody(t *testing.T) {
 	}
 }
 
+// It counts although nothing is printed after it: a plugin that crashes says no more.
 func TestAFloodIsCutAndCounted(t *testing.T) {
 	t.Parallel()
 	log := &records{}
 	p := part(t, "good")
 	p.Logger, p.Limits.LogLines = slog.New(log), 10
-	a := open(t, launch(t, p), Instance{Name: "a"})
-	value(t, a, "flood")
+	r := launch(t, p)
+	value(t, open(t, r, Instance{Name: "a"}), "flood")
 	eventually(t, "the dropped lines are counted", func() bool {
-		value(t, a, "print") // a line in a later second brings the count
-		_, ok := log.find("lines of the plugin's output were dropped")
+		_, ok := log.find(linesDropped)
 		return ok
 	})
+	value(t, open(t, r, Instance{Name: "b"}), "flood")
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const all = 2 * (floodLines + 1) // and "opened", of each instance
+	var taken, dropped int64
+	for _, rec := range log.all() {
+		switch rec.Message {
+		case "plugin started": // says the host
+		case linesDropped:
+			rec.Attrs(func(a slog.Attr) bool {
+				dropped += a.Value.Int64()
+				return true
+			})
+		default:
+			taken++
+		}
+	}
+	if taken == 0 || dropped == 0 || taken+dropped != all {
+		t.Errorf("%d lines were taken and %d dropped, of %d", taken, dropped, all)
+	}
 }
 
 func TestAMessageMayBeLargeAndNotTooLarge(t *testing.T) {

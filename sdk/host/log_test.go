@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -26,6 +27,13 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error {
 
 func (r *records) WithAttrs([]slog.Attr) slog.Handler { return r }
 func (r *records) WithGroup(string) slog.Handler      { return r }
+
+// all returns the records so far.
+func (r *records) all() []slog.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
+}
 
 // find returns the first record with the message.
 func (r *records) find(msg string) (slog.Record, bool) {

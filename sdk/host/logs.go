@@ -74,30 +74,44 @@ type logSink struct {
 	limit int // lines per second, -1 for all
 
 	mu      sync.Mutex
-	second  int64 // guarded by mu
-	taken   int   // guarded by mu; in that second
-	dropped int   // guarded by mu
+	second  int64       // guarded by mu
+	taken   int         // guarded by mu; in that second
+	dropped int         // guarded by mu; and not told yet
+	telling *time.Timer // guarded by mu; tells of them at the end of the second
 }
 
 func (s *logSink) allow() bool {
 	s.mu.Lock()
-	now := time.Now().Unix()
-	if now != s.second {
+	defer s.mu.Unlock()
+	if now := time.Now().Unix(); now != s.second {
 		s.second, s.taken = now, 0
 	}
-	ok := s.limit < 0 || s.taken < s.limit
-	dropped := 0
-	if ok {
+	if s.limit < 0 || s.taken < s.limit {
 		s.taken++
-		dropped, s.dropped = s.dropped, 0
-	} else {
-		s.dropped++
+		return true
+	}
+	if s.dropped++; s.dropped == 1 {
+		s.telling = time.AfterFunc(time.Until(time.Unix(s.second+1, 0)), s.tell)
+	}
+	return false
+}
+
+// linesDropped is the message that counts lines which no record was made of.
+const linesDropped = "lines of the plugin's output were dropped"
+
+// tell says how many lines were dropped. It does not wait for one that is not: a plugin
+// may fall silent after a flood.
+func (s *logSink) tell() {
+	s.mu.Lock()
+	n := s.dropped
+	s.dropped = 0
+	if s.telling != nil {
+		s.telling.Stop()
 	}
 	s.mu.Unlock()
-	if dropped > 0 {
-		s.log.Warn("lines of the plugin's output were dropped", "lines", dropped)
+	if n > 0 {
+		s.log.Warn(linesDropped, "lines", n)
 	}
-	return ok
 }
 
 // raw logs what was printed.

@@ -29,6 +29,9 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
+// floodLines is how many lines a flood has.
+const floodLines = 20_000
+
 // play plays the part that the program's name names, and reports whether there is one.
 func play(name string) bool {
 	switch filepath.Base(name) {
@@ -172,7 +175,7 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		syscall.Write(1, line)
 	case "flood":
 		line := append(bytes.Repeat([]byte("y"), 1000), '\n')
-		for range 20_000 {
+		for range floodLines {
 			syscall.Write(2, line)
 		}
 	case "poison":

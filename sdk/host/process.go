@@ -87,7 +87,7 @@ func startProcess(ctx context.Context, p *Plugin, img *image, run *runDir) (*pro
 // newClient makes go-plugin's side. All that it would do badly is done by child.
 func (p *process) newClient(img *image, run *runDir) *plugin.Client {
 	limits := &p.plugin.Limits
-	sink := &logSink{log: p.plugin.Logger, limit: limits.LogLines}
+	sink := p.child.sink
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,

@@ -30,6 +30,7 @@ type child struct {
 	sockets string // the folder where the plugin makes its socket
 	tls     bool
 
+	sink   *logSink
 	stdout *handshake
 	stderr *lines
 	head   *head // of stderr, until the handshake: the plugin has no secrets before
@@ -53,7 +54,7 @@ const drainGrace = time.Second
 func newChild(p *Plugin) *child {
 	sink := &logSink{log: p.Logger, limit: p.Limits.LogLines}
 	return &child{
-		name: p.Name, tls: p.MutualTLS, exited: make(chan struct{}),
+		name: p.Name, tls: p.MutualTLS, exited: make(chan struct{}), sink: sink,
 		stdout: newHandshake(sink.raw("stdout")), stderr: &lines{each: sink.structured}, head: &head{limit: 512},
 	}
 }
@@ -196,6 +197,7 @@ func (c *child) bury() {
 func (c *child) release() {
 	c.stdout.close()
 	c.stderr.end()
+	c.sink.tell()
 	if c.lifeline != nil {
 		_ = c.lifeline.Close() // again perhaps
 	}
