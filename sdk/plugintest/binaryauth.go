@@ -78,7 +78,7 @@ func (k *authBinary) large(b *binarySuite, r *report) {
 				r.faultf("Credentials after a Challenge of 1 MiB: %v", err)
 			}
 		})
-		b.unharmed(r, run)
+		b.unharmed(r, run, k)
 	}
 }
 

@@ -52,7 +52,7 @@ func (b *binarySuite) kindChecks(k binaryKind) []check {
 		checks = append(checks, check{name: k.kind() + "/" + c.name, run: func(tb testing.TB) {
 			r := newReport(tb, b.patience, b.secrets)
 			run := b.launch(r)
-			r.Cleanup(func() { b.unharmed(r, run) })
+			r.Cleanup(func() { b.unharmed(r, run, k) })
 			k.contract(run)[i].run(tb)
 		}})
 	}
@@ -66,9 +66,11 @@ func (b *binarySuite) kindChecks(k binaryKind) []check {
 }
 
 // unharmed sees that the process is the first still: calls are repeated once, so that
-// one which ends the plugin may look as if it had gone well.
-func (b *binarySuite) unharmed(r *report, run *host.Running) {
+// one which ends the plugin may look as if it had gone well. It makes one more itself,
+// which waits for the next process if the host has yet to notice that there is none.
+func (b *binarySuite) unharmed(r *report, run *host.Running, k binaryKind) {
 	r.Helper()
+	b.once(r, run, k, "after the others")
 	if n := run.Stats().Starts; n != 1 {
 		r.faultf("the plugin ended by itself: it was started %d times", n)
 	}
@@ -178,7 +180,7 @@ func (b *binarySuite) many(r *report, k binaryKind) {
 			}
 		}
 	})
-	b.unharmed(r, run)
+	b.unharmed(r, run, k)
 }
 
 // kill: kill -9 under load costs nobody what could be helped. A call is repeated once, so

@@ -57,5 +57,5 @@ func (k *metricsBinary) large(b *binarySuite, r *report) {
 		}
 		k.took(r, u, k.fresh())
 	})
-	b.unharmed(r, run)
+	b.unharmed(r, run, k)
 }

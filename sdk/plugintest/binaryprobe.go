@@ -78,7 +78,7 @@ func (k *probeBinary) large(b *binarySuite, r *report) {
 		_, _ = u.Probe(context.Background(), newTarget(r, t))
 	})
 	s.healthy(r, u, k.opts.Target, " after a large answer")
-	b.unharmed(r, run)
+	b.unharmed(r, run, k)
 }
 
 // killHanging: a probe whose target hangs when the process dies is made again by the
@@ -94,10 +94,21 @@ func (k *probeBinary) killHanging(b *binarySuite, r *report) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := r.start("Probe", func() { _, _ = u.Probe(ctx, t) })
-	calls := func() <-chan struct{} { return r.start("a call of the target", func() { <-t.called }) }
-	r.wait("the call of a hanging target", calls())
+	called := func(what string) {
+		if !r.poll(func() bool {
+			select {
+			case <-t.called:
+				return true
+			default:
+				return false
+			}
+		}) {
+			r.faultf("%s: it did not come within %v", what, r.patience)
+		}
+	}
+	called("the call of a hanging target")
 	b.killOnce(r, run)
-	r.wait("the call of a hanging target, again after kill -9", calls())
+	called("the call of a hanging target, again after kill -9")
 	cancel()
 	r.wait("Probe whose context was cancelled after kill -9", done)
 }

@@ -4,7 +4,6 @@ package plugintest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
@@ -41,7 +40,7 @@ func TestEveryFlawOfABinaryOfTheKindProbeIsFoundAndNamed(t *testing.T) {
 		{"eye-brittle", "", "probe/Large", "the plugin ended by itself"},
 		{"eye-forges", "", "probe/Hostile", "a line of text from outside became a record of the plugin's log"},
 		{"eye-forgets", "", "probe/Kill", "a call that kill -9 hit"},
-		{"eye-forgets", "", "probe/Hanging", "the call of a hanging target, again after kill -9: it did not return within"},
+		{"eye-forgets", "", "probe/Hanging", "the call of a hanging target, again after kill -9: it did not come within"},
 		{"eye", "untyped", "probe/Failures", "no *probe.ConfigError of the field key"},
 		{"eye", "shows", "probe/Failures", "the error of Probe shows a secret"},
 		{"eye", "panics", "probe/Verdict", "panicked"},
@@ -53,7 +52,7 @@ func TestEveryFlawOfABinaryOfTheKindProbeIsFoundAndNamed(t *testing.T) {
 			opts := eyeBinary(tt.flaw)
 			opts.Probe.lull = lull(tt.check)
 			if tt.check == "probe/Hanging" {
-				opts.Probe.Patience = 10 * time.Second // it never comes
+				opts.Probe.Patience = never
 			}
 			wantFault(t, record(t, binaryChecks(part(t, tt.program), opts), tt.check), tt.want)
 		})

@@ -116,7 +116,7 @@ func (k *transportBinary) pieces(b *binarySuite, r *report) {
 			r.wait("Send", sending)
 		}
 	})
-	b.unharmed(r, run)
+	b.unharmed(r, run, k)
 }
 
 // sessions: kill -9 at any moment ends sessions with an error that a pool knows what to

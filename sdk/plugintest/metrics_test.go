@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -155,7 +154,7 @@ func (v *vat) Export(ctx context.Context, b metrics.Batch) (metrics.Result, erro
 			}
 		}
 	}
-	if len(v.held) > 2 && v.cfg.Flaw != "keeps all" {
+	if len(v.held) > 2 && v.cfg.Flaw != "forgets" {
 		v.flushLocked()
 	}
 	return res, nil
@@ -289,7 +288,7 @@ func TestEveryFlawOfASinkIsFoundAndNamed(t *testing.T) {
 			t.Parallel()
 			opts := vatOptions(t, tt.flaw)
 			if strings.HasSuffix(tt.want, " within") || strings.HasSuffix(tt.want, "still there after Close") {
-				opts.Patience = 3 * time.Second // whoever does not return never does
+				opts.Patience = never
 			}
 			rec := record(t, metricsInProcess(newVat, opts), tt.check)
 			wantFault(t, rec, tt.want)

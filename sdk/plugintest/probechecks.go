@@ -62,6 +62,9 @@ func (s *probeSuite[C]) unlisted(r *report) {
 	}
 }
 
+// manyCalls is how many a probe may make until its context ends.
+const manyCalls = 200
+
 // hostile: nonsense for an answer is no reason to break down, nor to spread it.
 func (s *probeSuite[C]) hostile(r *report) {
 	u := s.use(r, s.opts.Config)
@@ -89,18 +92,20 @@ func (s *probeSuite[C]) hostile(r *report) {
 		"one page again": func(int64) (string, error) { return `{"tools":[],"nextCursor":"x"}`, nil },
 	}
 	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		ctx, cancel := context.WithCancel(context.Background())
 		var calls atomic.Int64
 		t := s.opts.Target
 		t.About.ID = "hostile " + name + poison
 		t.Answer = func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
-			text, err := answers[name](calls.Add(1))
+			n := calls.Add(1)
+			if n == manyCalls { // pages have no end
+				cancel()
+			}
+			text, err := answers[name](n)
 			return json.RawMessage(text), err
 		}
-		r.within("Probe of a target that answers "+name, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), moments[3]) // pages have no end
-			defer cancel()
-			_, _ = u.Probe(ctx, newTarget(r, t))
-		})
+		r.within("Probe of a target that answers "+name, func() { _, _ = u.Probe(ctx, newTarget(r, t)) })
+		cancel()
 		if r.Failed() {
 			r.Fatalf("that was a target that answers %s", name)
 		}
@@ -112,7 +117,7 @@ func (s *probeSuite[C]) hostile(r *report) {
 func (s *probeSuite[C]) late(r *report) {
 	u := s.use(r, s.opts.Config)
 	s.healthy(r, u, s.opts.Target, "")
-	time.Sleep(s.lull) // for what comes late; whoever comes later is not found out
+	r.pollFor(s.lull, r.Failed) // for what comes late; whoever comes later is not found out
 }
 
 // failures: they have the type that callers look for, and show no secret.
@@ -184,6 +189,9 @@ func (s *probeSuite[C]) ending(r *report, how error) {
 				}
 			})
 			cancel()
+			if r.Failed() {
+				return
+			}
 		}
 	}
 	try("Probe", s.use(r, s.opts.Config), s.opts.Target, false)
