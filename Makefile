@@ -47,9 +47,9 @@ vet: ## go vet
 	@$(call each_outside,go vet ./...)
 
 .PHONY: cross
-cross: ## go vet as it is for Windows and macOS, where what is written for a system stands
-	@for os in windows darwin; do GOOS=$$os CGO_ENABLED=0 \
-		go vet ./mcp/... ./sdk/... ./plugins/auth/... ./plugins/transport/...; done
+cross: ## fail where what is written for a system would not compile on Windows or macOS
+	@GOWORK=off go run -C .ci/tools ./cross -root "$(CURDIR)" \
+		./mcp/... ./sdk/... ./plugins/auth/... ./plugins/transport/...
 
 .PHONY: fix
 fix: ## fail where go fix has a more modern way to write the code
