@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,50 +29,60 @@ const (
 // nobody's way.
 func (s *authServer) Sign(stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
-	x := &signStream{server: s, stream: stream, ctx: ctx, cancels: make(map[uint64]context.CancelFunc), ended: make(chan error, 1)}
+	x := &signStream{
+		server: s, stream: stream, ctx: ctx, limit: runtime.GOMAXPROCS(0),
+		ended: make(chan error, 1), turn: make(chan struct{}, 1),
+		cancels: make(map[uint64]context.CancelFunc), receivers: 1,
+	}
 	x.look = time.AfterFunc(signLook, x.lookAround)
 	defer x.running.Wait()
 	defer x.look.Stop()
 	defer cancel()
-	x.running.Go(func() { x.receive(0) })
+	x.running.Go(x.receive)
 	return <-x.ended
 }
 
-// signStream is one open stream. One goroutine receives, and answers what it received
-// itself, which spares each signature that comes alone a switch of goroutines. It does
-// not where others wait already, and lookAround puts another in its place when it is
-// caught in a slow call.
+// signStream is one open stream. One goroutine has the turn to receive, and answers what
+// it received itself, which spares a signature that comes alone a switch of goroutines.
+// It gives the turn away where others wait already: to one of as many goroutines as there
+// are processors, which stay, because new ones would first have to grow their stacks. And
+// lookAround takes the turn from one that is caught in a slow call. Slow ones wait for
+// somebody else, so they get as many goroutines as there are calls.
 type signStream struct {
 	// Immutable after creation.
 	server *authServer
 	stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]
 	ctx    context.Context //nolint:containedctx // the stream's
+	limit  int             // goroutines for signatures that are not slow
 	look   *time.Timer
-	ended  chan error // one place; why nothing is received any more
+	ended  chan error    // one place; why nothing is received any more
+	turn   chan struct{} // one place; for one that waits for its turn
 
 	running sync.WaitGroup
 	slow    atomic.Bool // the last signature was
 
 	sending sync.Mutex // held while a message is sent
 
-	mu       sync.Mutex
-	cancels  map[uint64]context.CancelFunc // guarded by mu; of the calls that run
-	receiver int                           // guarded by mu; the goroutine that receives
-	here     uint64                        // guarded by mu; the call that the receiver answers, 0 for none
-	count    uint64                        // guarded by mu; of such calls
-	seen     uint64                        // guarded by mu; count at the last look
-	looking  bool                          // guarded by mu; a look is going to be taken
+	mu        sync.Mutex
+	cancels   map[uint64]context.CancelFunc // guarded by mu; of the calls that run
+	receivers int                           // guarded by mu; goroutines
+	waiting   int                           // guarded by mu; of them, for their turn
+	here      uint64                        // guarded by mu; the call that who has the turn answers, 0 for none
+	count     uint64                        // guarded by mu; of such calls
+	seen      uint64                        // guarded by mu; count at the last look
+	looking   bool                          // guarded by mu; a look is going to be taken
 }
 
-// receive takes messages until another goroutine does, or there are no more.
-func (x *signStream) receive(me int) {
+// receive takes messages whenever it is its turn, until there are no more, or others
+// enough to take them.
+func (x *signStream) receive() {
 	for began := time.Now(); ; {
 		m, err := x.stream.Recv()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
-			x.ended <- err
+			x.ended <- err // nobody gets the turn
 			return
 		}
 		now := time.Now()
@@ -82,16 +93,79 @@ func (x *signStream) receive(me int) {
 			_ = guard("Observe", func() error { return x.server.observe(m.GetObservation()) })
 		case m.GetCall() != nil:
 			ctx, done := x.begin(m, now)
-			if now.Sub(began) < signAtOnce || x.slow.Load() {
-				x.running.Go(func() { x.answer(ctx, m, done, now) })
-				break
-			}
-			var mine bool
-			if now, mine = x.answerHere(ctx, me, m, done, now); !mine {
-				return
+			kept := x.keep(now.Sub(began) < signAtOnce)
+			now = x.answer(ctx, m, done, now)
+			if !x.kept(kept) {
+				if !x.await() {
+					return
+				}
+				now = time.Now()
 			}
 		}
 		began = now
+	}
+}
+
+// keep returns the number of a call that is going to be answered by who has the turn, or
+// 0 if it has given the turn away.
+func (x *signStream) keep(othersWait bool) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if (othersWait || x.slow.Load()) && x.passLocked() {
+		return 0
+	}
+	x.count++
+	x.here = x.count
+	if !x.looking {
+		x.looking = true
+		x.look.Reset(signLook)
+	}
+	return x.here
+}
+
+// kept reports whether the turn still is with who answered the call of that number.
+func (x *signStream) kept(call uint64) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if call == 0 || call != x.here {
+		return false
+	}
+	x.here = 0
+	return true
+}
+
+// passLocked gives the turn to another goroutine, if there may be one.
+//
+// REQUIRES: x.mu, and the turn.
+func (x *signStream) passLocked() bool {
+	switch {
+	case x.waiting > 0:
+		x.waiting--
+		x.turn <- struct{}{} // the place is free: there is one turn
+	case x.receivers < x.limit || x.slow.Load():
+		x.receivers++
+		x.running.Go(x.receive)
+	default:
+		return false
+	}
+	return true
+}
+
+// await waits for the turn. It reports false to one of whom there are too many.
+func (x *signStream) await() bool {
+	x.mu.Lock()
+	if x.waiting+1 >= x.limit { // and one has the turn
+		x.receivers--
+		x.mu.Unlock()
+		return false
+	}
+	x.waiting++
+	x.mu.Unlock()
+	select {
+	case <-x.turn:
+		return true
+	case <-x.ctx.Done():
+		return false
 	}
 }
 
@@ -119,31 +193,8 @@ func (x *signStream) begin(m *authv1.SignRequest, now time.Time) (context.Contex
 	return ctx, done
 }
 
-// answerHere answers a call in the goroutine that receives. It reports when it had, and
-// whether that goroutine still is to receive.
-func (x *signStream) answerHere(
-	ctx context.Context, me int, m *authv1.SignRequest, done func(), now time.Time,
-) (answered time.Time, mine bool) {
-	x.mu.Lock()
-	x.count++
-	x.here = x.count
-	if !x.looking {
-		x.looking = true
-		x.look.Reset(signLook)
-	}
-	x.mu.Unlock()
-	answered = x.answer(ctx, m, done, now)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.receiver != me {
-		return answered, false
-	}
-	x.here = 0
-	return answered, true
-}
-
-// lookAround has another goroutine receive, if the one that does has been answering
-// the same call since the last look. Where nothing happened since then, it is the last.
+// lookAround gives the turn to another goroutine, if who has it has been answering the
+// same call since the last look. Where nothing happened since then, it is the last.
 func (x *signStream) lookAround() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -151,9 +202,7 @@ func (x *signStream) lookAround() {
 	case x.here != 0 && x.here == x.seen:
 		x.here = 0
 		x.slow.Store(true)
-		x.receiver++
-		me := x.receiver
-		x.running.Go(func() { x.receive(me) }) // the other one is counted still
+		x.passLocked()
 	case x.here == 0 && x.count == x.seen:
 		x.looking = false
 		return

@@ -67,7 +67,8 @@ type Limits struct {
 	// not come ends the plugin. Default 5 s.
 	HealthTimeout time.Duration `json:"health_timeout,omitempty"`
 	// MemoryBytes is what the plugin's Go runtime tries to stay below. Default 512 MiB;
-	// -1 is no limit.
+	// -1 is no limit. Below it the runtime trades memory for time: it gets GOGC=400, unless
+	// Env names GOGC and the host has it.
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
 	// HardMemoryBytes is the resident memory above which the plugin is ended and started
 	// again. Default twice MemoryBytes; -1 is no limit. Linux and macOS only.

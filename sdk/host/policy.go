@@ -52,6 +52,9 @@ func checkQuery(q string) error {
 // checkOrigin refuses to have anything but a request to the target signed.
 func checkOrigin(target auth.Target, raw string) error {
 	t, terr := url.Parse(target.URL)
+	if terr == nil && raw == target.URL {
+		return nil
+	}
 	u, uerr := url.Parse(raw)
 	if terr != nil || uerr != nil || originOf(t) != originOf(u) {
 		return &Error{Message: fmt.Sprintf("the request is not to the origin of %v, and gets no credentials", target)}
