@@ -17,13 +17,8 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
-const (
-	// signLook is how often a look is taken, while there are calls, at what the receiving
-	// goroutine does. A call that is still the same at the next look is a slow one.
-	signLook = 5 * time.Millisecond
-	// signAtOnce tells a message that was there already from one that was waited for.
-	signAtOnce = 5 * time.Microsecond
-)
+// signAtOnce tells a message that was there already from one that was waited for.
+const signAtOnce = 5 * time.Microsecond
 
 // Sign answers the requests of the stream side by side, so that a slow one stands in
 // nobody's way.
@@ -31,12 +26,12 @@ func (s *authServer) Sign(stream grpc.BidiStreamingServer[authv1.SignRequest, au
 	ctx, cancel := context.WithCancel(stream.Context())
 	x := &signStream{
 		server: s, stream: stream, ctx: ctx, limit: runtime.GOMAXPROCS(0),
-		ended: make(chan error, 1), turn: make(chan struct{}, 1),
+		ended: make(chan error, 1), next: make(chan struct{}, 1),
 		cancels: make(map[uint64]context.CancelFunc), receivers: 1,
 	}
-	x.look = time.AfterFunc(signLook, x.lookAround)
+	x.turn = newTurn(x.stuck)
 	defer x.running.Wait()
-	defer x.look.Stop()
+	defer x.turn.stop()
 	defer cancel()
 	x.running.Go(x.receive)
 	return <-x.ended
@@ -46,17 +41,17 @@ func (s *authServer) Sign(stream grpc.BidiStreamingServer[authv1.SignRequest, au
 // it received itself, which spares a signature that comes alone a switch of goroutines.
 // It gives the turn away where others wait already: to one of as many goroutines as there
 // are processors, which stay, because new ones would first have to grow their stacks. And
-// lookAround takes the turn from one that is caught in a slow call. Slow ones wait for
-// somebody else, so they get as many goroutines as there are calls.
+// it loses the turn when it is caught in a slow call. Slow ones wait for somebody else, so
+// they get as many goroutines as there are calls.
 type signStream struct {
 	// Immutable after creation.
 	server *authServer
 	stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]
 	ctx    context.Context //nolint:containedctx // the stream's
 	limit  int             // goroutines for signatures that are not slow
-	look   *time.Timer
+	turn   *turn
 	ended  chan error    // one place; why nothing is received any more
-	turn   chan struct{} // one place; for one that waits for its turn
+	next   chan struct{} // one place; for one that waits for its turn
 
 	running sync.WaitGroup
 	slow    atomic.Bool // the last signature was
@@ -67,10 +62,6 @@ type signStream struct {
 	cancels   map[uint64]context.CancelFunc // guarded by mu; of the calls that run
 	receivers int                           // guarded by mu; goroutines
 	waiting   int                           // guarded by mu; of them, for their turn
-	here      uint64                        // guarded by mu; the call that who has the turn answers, 0 for none
-	count     uint64                        // guarded by mu; of such calls
-	seen      uint64                        // guarded by mu; count at the last look
-	looking   bool                          // guarded by mu; a look is going to be taken
 }
 
 // receive takes messages whenever it is its turn, until there are no more, or others
@@ -93,9 +84,15 @@ func (x *signStream) receive() {
 			_ = guard("Observe", func() error { return x.server.observe(m.GetObservation()) })
 		case m.GetCall() != nil:
 			ctx, done := x.begin(m, now)
-			kept := x.keep(now.Sub(began) < signAtOnce)
-			now = x.answer(ctx, m, done, now)
-			if !x.kept(kept) {
+			mine, slow := false, x.slow.Load()
+			if (slow || now.Sub(began) < signAtOnce) && x.pass(slow) { // others wait
+				now = x.answer(ctx, m, done, now)
+			} else {
+				number := x.turn.begin()
+				now = x.answer(ctx, m, done, now)
+				mine = x.turn.end(number)
+			}
+			if !mine {
 				if !x.await() {
 					return
 				}
@@ -106,49 +103,28 @@ func (x *signStream) receive() {
 	}
 }
 
-// keep returns the number of a call that is going to be answered by who has the turn, or
-// 0 if it has given the turn away.
-func (x *signStream) keep(othersWait bool) uint64 {
+// pass gives the turn to another goroutine, if there may be one more; always, if it has to
+// be had by somebody.
+func (x *signStream) pass(always bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if (othersWait || x.slow.Load()) && x.passLocked() {
-		return 0
-	}
-	x.count++
-	x.here = x.count
-	if !x.looking {
-		x.looking = true
-		x.look.Reset(signLook)
-	}
-	return x.here
-}
-
-// kept reports whether the turn still is with who answered the call of that number.
-func (x *signStream) kept(call uint64) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if call == 0 || call != x.here {
-		return false
-	}
-	x.here = 0
-	return true
-}
-
-// passLocked gives the turn to another goroutine, if there may be one.
-//
-// REQUIRES: x.mu, and the turn.
-func (x *signStream) passLocked() bool {
 	switch {
 	case x.waiting > 0:
 		x.waiting--
-		x.turn <- struct{}{} // the place is free: there is one turn
-	case x.receivers < x.limit || x.slow.Load():
+		x.next <- struct{}{} // the place is free: there is one turn
+	case x.receivers < x.limit || always:
 		x.receivers++
 		x.running.Go(x.receive)
 	default:
 		return false
 	}
 	return true
+}
+
+// stuck is called when who has the turn is caught in a slow call, and lost it.
+func (x *signStream) stuck() {
+	x.slow.Store(true)
+	x.pass(true)
 }
 
 // await waits for the turn. It reports false to one of whom there are too many.
@@ -162,7 +138,7 @@ func (x *signStream) await() bool {
 	x.waiting++
 	x.mu.Unlock()
 	select {
-	case <-x.turn:
+	case <-x.next:
 		return true
 	case <-x.ctx.Done():
 		return false
@@ -193,24 +169,6 @@ func (x *signStream) begin(m *authv1.SignRequest, now time.Time) (context.Contex
 	return ctx, done
 }
 
-// lookAround gives the turn to another goroutine, if who has it has been answering the
-// same call since the last look. Where nothing happened since then, it is the last.
-func (x *signStream) lookAround() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	switch {
-	case x.here != 0 && x.here == x.seen:
-		x.here = 0
-		x.slow.Store(true)
-		x.passLocked()
-	case x.here == 0 && x.count == x.seen:
-		x.looking = false
-		return
-	}
-	x.seen = x.count
-	x.look.Reset(signLook)
-}
-
 // answer answers a call that came at the time began, and reports when it had.
 func (x *signStream) answer(ctx context.Context, m *authv1.SignRequest, done func(), began time.Time) (answered time.Time) {
 	defer done()
@@ -232,7 +190,7 @@ func (x *signStream) answer(ctx context.Context, m *authv1.SignRequest, done fun
 	_ = x.stream.Send(answer) // a stream that is broken ends in Recv
 	x.sending.Unlock()
 	answered = time.Now()
-	if slow := answered.Sub(began) > signLook; slow != x.slow.Load() {
+	if slow := answered.Sub(began) > turnLook; slow != x.slow.Load() {
 		x.slow.Store(slow)
 	}
 	return answered

@@ -23,33 +23,30 @@ const (
 	maxWindow = 64
 )
 
-// session is one open connection. Four goroutines serve it: the stream's own waits for
-// the end, listen reads the host's messages, send hands them to the connection one by
-// one, and receive does the same in the other direction.
+// session is one open connection. Three goroutines serve it: the stream's own waits for
+// the end, listen hands the host's messages to the connection one by one, and receive does
+// the same in the other direction. While a message takes long to be sent, there is one more
+// that listens.
 type session struct {
 	// Immutable after creation.
 	stream sessionStream
 	conn   transport.Conn
 	max    int64
 	part   int                     // the largest piece that the host takes
-	out    chan outgoing           // one place: the host sends the next after the answer
 	room   chan struct{}           // a token for each message that the host has room for
 	closed chan *transportv1.Close // the host closes; one place
 	lost   chan struct{}           // closed when the host is gone from the stream, or breaks its rules
 	over   chan struct{}           // closed when the connection has ended by itself
+	turn   *turn                   // to listen
+
+	medium  sync.Mutex // held while the connection sends
+	stopped bool       // guarded by medium; it sends no more
 
 	sending sync.Mutex // held while a message is sent on the stream
 
 	mu      sync.Mutex
 	current uint64             // guarded by mu; the message that the host waits for
 	cancel  context.CancelFunc // guarded by mu; its
-}
-
-// outgoing is a message on its way to the peer.
-type outgoing struct {
-	ctx  context.Context //nolint:containedctx // travels with its message
-	id   uint64
-	data []byte
 }
 
 // serveSession dials and serves until the session ends.
@@ -66,7 +63,7 @@ func serveSession(stream sessionStream, dialer transport.Dialer, open *transport
 	x := &session{
 		stream: stream, max: transport.Open{MaxBytes: open.GetMaxBytes()}.Limit(),
 		part: wire.PartSize(messageLimit(), int(open.GetPartBytes())),
-		out:  make(chan outgoing, 1), room: make(chan struct{}, maxWindow), closed: make(chan *transportv1.Close, 1),
+		room: make(chan struct{}, maxWindow), closed: make(chan *transportv1.Close, 1),
 		lost: make(chan struct{}), over: make(chan struct{}),
 	}
 	x.makeRoom(max(open.GetWindow(), 1))
@@ -99,10 +96,11 @@ func (x *session) dial(ctx context.Context, dialer transport.Dialer, open *trans
 
 // serve runs the connection and ends it.
 func (x *session) serve(ctx context.Context, cancel context.CancelFunc, ending <-chan struct{}) error {
-	var workers sync.WaitGroup
+	var receiver sync.WaitGroup
 	stop := make(chan struct{})
-	workers.Go(func() { x.send(stop) })
-	workers.Go(func() { x.receive(ctx, stop) })
+	receiver.Go(func() { x.receive(ctx, stop) })
+	x.turn = newTurn(func() { go x.listen(ctx) })
+	defer x.turn.stop()
 	go x.listen(ctx) // ends with the stream, when this method returns
 
 	reason, grace := transport.ShuttingDown, sessionGrace
@@ -123,7 +121,10 @@ func (x *session) serve(ctx context.Context, cancel context.CancelFunc, ending <
 	done()
 	cancel()
 	close(stop)
-	workers.Wait() // whatever has no answer now was not sent, and Closed says so
+	receiver.Wait()
+	x.medium.Lock() // whatever has no answer now was not sent, and Closed says so
+	x.stopped = true
+	x.medium.Unlock()
 	m := &transportv1.Closed{}
 	if err != nil {
 		m.Failure = wire.Failure(err)
@@ -146,20 +147,21 @@ func (x *session) end(err error) {
 	_ = x.say(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Ended{Ended: wire.FaultTo(err)}})
 }
 
-// listen reads what the host sends. It never waits for the connection.
+// listen reads what the host sends, as long as it has the turn.
 func (x *session) listen(ctx context.Context) {
-	defer close(x.lost)
 	var whole []byte // the pieces of a message so far
 	for {
 		m, err := x.stream.Recv()
 		if err != nil {
+			close(x.lost)
 			return
 		}
 		switch m := m.GetMessage().(type) {
 		case *transportv1.SessionRequest_Part:
 			data := m.Part.GetData()
 			if int64(len(whole))+int64(len(data)) > x.max {
-				return // the host knows the limit
+				close(x.lost) // the host knows the limit
+				return
 			}
 			if whole != nil || m.Part.GetMore() {
 				whole = append(whole, data...)
@@ -169,7 +171,14 @@ func (x *session) listen(ctx context.Context) {
 				continue
 			}
 			whole = nil
-			if !x.hand(ctx, m.Part.GetId(), data) {
+			ctx, ok := x.take(ctx, m.Part.GetId())
+			if !ok {
+				close(x.lost)
+				return
+			}
+			number := x.turn.begin()
+			x.send(ctx, m.Part.GetId(), data)
+			if !x.turn.end(number) {
 				return
 			}
 		case *transportv1.SessionRequest_Cancel:
@@ -189,19 +198,37 @@ func (x *session) listen(ctx context.Context) {
 	}
 }
 
-// hand gives a message to send. It reports false if the host did not wait for the
-// answer to the one before.
-func (x *session) hand(ctx context.Context, id uint64, data []byte) bool {
+// take makes the context of a message to send. It reports false if the host did not wait
+// for the answer to the one before.
+func (x *session) take(ctx context.Context, id uint64) (context.Context, bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.cancel != nil {
 		cancel()
-		return false
+		return nil, false
 	}
 	x.current, x.cancel = id, cancel
-	x.out <- outgoing{ctx, id, data} // the place is free: cancel was nil
-	return true
+	return ctx, true
+}
+
+// send hands a message to the connection, and answers it.
+func (x *session) send(ctx context.Context, id uint64, data []byte) {
+	x.medium.Lock()
+	defer x.medium.Unlock()
+	if x.stopped {
+		return
+	}
+	err := guard("Send", func() error { return x.conn.Send(ctx, data) })
+	x.mu.Lock()
+	x.cancel()
+	x.cancel = nil
+	x.mu.Unlock()
+	answer := &transportv1.Sent{Id: id}
+	if err != nil {
+		answer.Fault = wire.FaultTo(err)
+	}
+	_ = x.say(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Sent{Sent: answer}})
 }
 
 func (x *session) makeRoom(n uint32) {
@@ -211,28 +238,6 @@ func (x *session) makeRoom(n uint32) {
 		default:
 			return
 		}
-	}
-}
-
-// send hands the host's messages to the connection, and answers each.
-func (x *session) send(stop <-chan struct{}) {
-	for {
-		var m outgoing
-		select {
-		case m = <-x.out:
-		case <-stop:
-			return
-		}
-		err := guard("Send", func() error { return x.conn.Send(m.ctx, m.data) })
-		x.mu.Lock()
-		x.cancel()
-		x.cancel = nil
-		x.mu.Unlock()
-		answer := &transportv1.Sent{Id: m.id}
-		if err != nil {
-			answer.Fault = wire.FaultTo(err)
-		}
-		_ = x.say(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Sent{Sent: answer}})
 	}
 }
 

@@ -345,6 +345,29 @@ func TestCallsOfASessionEndWithTheirContexts(t *testing.T) {
 	}
 }
 
+// A message that takes long is sent beside who listens for the next. Afterwards one
+// listens, not two: they would share the pieces of a message.
+func TestMessagesArriveWholeAfterOnesThatTookLong(t *testing.T) {
+	t.Parallel()
+	c := launchCarrier(t, func(p *Plugin) { p.Limits.MessageBytes = 128 << 10 })
+	conn := c.dial(t, transport.Open{})
+	want := strings.Repeat("x", 3<<20)
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		sent := make(chan error, 1)
+		go func() { sent <- conn.Send(ctx, []byte("stuck")) }()
+		c.marked(t, "stuck") // and the cancellation arrives, so that somebody listens
+		cancel()
+		<-sent
+		c.marked(t, "unstuck")
+		os.Remove(filepath.Join(c.state, "stuck"))
+		os.Remove(filepath.Join(c.state, "unstuck"))
+		if got := say(t, conn, want); got != want {
+			t.Fatalf("%d bytes became %d", len(want), len(got))
+		}
+	}
+}
+
 func TestCloseFreesCallsThatBlock(t *testing.T) {
 	t.Parallel()
 	c := launchCarrier(t, nil)
