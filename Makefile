@@ -10,6 +10,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 unexport GOWORK
 
+# A program with the race detector waits a second before it exits, and the tests start
+# many.
+export GORACE ?= atexit_sleep_ms=0
+
 outside := examples/bench examples/langchain .ci/tools
 
 # Tools are built once for each version of Go, at the versions that
