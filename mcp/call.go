@@ -70,10 +70,11 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 			return res, err
 		}
 		attempts++
+		down := p.downSince.Load()
 		res, err = once(ctx, s, o, r)
 		if err == nil {
 			l.Release()
-			p.alive()
+			p.alive(down)
 			return res, nil
 		}
 		f := s.judge(ctx, r.method, err)

@@ -24,6 +24,7 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 	if err := k.id.settle(ctx); err != nil { // not all at once after a restart
 		return nil, err
 	}
+	down := p.downSince.Load()
 	s, err := p.connect(ctx, k.id, k.ability, nil)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 		return nil, errSuperseded
 	}
 	s.watch()
-	p.alive()
+	p.alive(down)
 	return s, nil
 }
 
