@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -236,6 +237,23 @@ func TestAnSSECallEndsWithItsStream(t *testing.T) {
 	}
 	if _, err := p.Call(t.Context(), "write", nil); err != nil {
 		t.Errorf("the next call: %v", err)
+	}
+}
+
+// endedConn is a connection whose stream has ended, as the SDK's says it.
+type endedConn struct{ mcp.Connection }
+
+func (endedConn) Write(context.Context, jsonrpc.Message) error { return io.EOF }
+
+// TestAnSSEMessageAfterTheEndOfTheStreamWasNotSent is about the moment between the end of
+// the stream and the SDK's knowing of it.
+func TestAnSSEMessageAfterTheEndOfTheStreamWasNotSent(t *testing.T) {
+	t.Parallel()
+	c := lenientConn{Connection: endedConn{}, stream: t.Context()}
+	err := c.Write(t.Context(), &jsonrpc.Request{Method: methodCallTool})
+	s := &conn{id: &identity{pool: &Pool{kind: kindSSE}}}
+	if f := s.judge(t.Context(), methodCallTool, err); !f.gone || f.mayRun {
+		t.Errorf("%v means %+v", err, f)
 	}
 }
 
