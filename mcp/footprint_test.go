@@ -318,6 +318,10 @@ func TestACallWithItsSessionsContextIsForgottenWhenItEnds(t *testing.T) {
 	if s.calls != nil || ctx.Err() != nil {
 		t.Error("it is kept, or its end is the session's")
 	}
+	end()
+	if s.enter(newCall(context.Background(), s, &options{})) {
+		t.Error("a call begins on a session that has ended")
+	}
 }
 
 func livingCall() *call {
