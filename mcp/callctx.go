@@ -17,12 +17,13 @@ import (
 // RoundTripper and the handlers find what belongs to it, and what they noted. Each
 // call makes one, so it has only what each needs.
 type call struct {
+	*live // nil for a call that nothing but its session's end can end early
+
 	// Immutable after creation.
 	caller   context.Context
 	conn     *conn
 	handlers *handlers         // the call's own; nobody changes them
 	carry    map[string]string // what Hooks.Carry set; nil for nothing
-	*live                      // nil for a call that nothing but its session's end can end early
 
 	wrote atomic.Bool // it went to the connection, or began to
 }
