@@ -70,10 +70,11 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 			return res, err
 		}
 		attempts++
+		down := p.downSince.Load()
 		res, err = once(ctx, s, o, r)
 		if err == nil {
 			l.Release()
-			p.alive()
+			p.alive(down)
 			return res, nil
 		}
 		f := s.judge(ctx, r.method, err)
@@ -110,6 +111,10 @@ func doFor[R any](ctx context.Context, p *Pool, id *identity, o *options, r requ
 func once[R any](ctx context.Context, s *conn, o *options, r request[R]) (res R, err error) {
 	c := newCall(ctx, s, o)
 	defer c.end()
+	token := ""
+	if c.live != nil {
+		token = c.token
+	}
 	if !s.enter(c) {
 		return res, &SessionError{Pool: s.id.pool.cfg.Name, Method: r.method, Gone: true, Err: errSessionClosed}
 	}
@@ -117,12 +122,12 @@ func once[R any](ctx context.Context, s *conn, o *options, r request[R]) (res R,
 	if s.process != nil {
 		written = s.process.written.Load()
 	}
-	res, err = r.send(c, s.cs, c.token)
+	res, err = r.send(c, s.cs, token)
 	if err == nil {
 		return res, nil
 	}
-	if noted := c.noted.Load(); noted != nil {
-		return res, *noted
+	if noted := c.failure(); noted != nil {
+		return res, noted
 	}
 	if s.process != nil && connectionEnded(err) && s.process.written.Load() == written {
 		err = errors.Join(errNotWritten, err) // not a message got through since we began

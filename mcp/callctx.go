@@ -14,25 +14,34 @@ import (
 )
 
 // call is one attempt of a call: the context that it is made with, from which the
-// RoundTripper and the handlers find what belongs to it, and what they noted.
+// RoundTripper and the handlers find what belongs to it, and what they noted. Each
+// call makes one, so it has only what each needs.
 type call struct {
-	context.Context                         // ends with the caller's, and with the session
-	cancel          context.CancelCauseFunc // nil if Context is the session's
+	*live // nil for a call that nothing but its session's end can end early
 
 	// Immutable after creation.
-	conn        *conn
-	caller      context.Context
+	caller   context.Context
+	conn     *conn
+	handlers *handlers         // the call's own; nobody changes them
+	carry    map[string]string // what Hooks.Carry set; nil for nothing
+
+	wrote atomic.Bool // it went to the connection, or began to
+}
+
+// live is what a call has that can end before its session, and may leave something
+// behind that goes on.
+type live struct {
+	// Immutable after creation.
+	ctx         context.Context // ends with the caller's, and with the session
+	cancel      context.CancelCauseFunc
 	unlink      func() bool // ends the watch over caller; nil without one
 	header      http.Header
-	credentials bool              // header has some, so the provider's are not sent
-	handlers    *handlers         // the call's own; nobody changes them
-	token       string            // of its progress; empty without a handler
-	carry       map[string]string // what Hooks.Carry set; nil for nothing
+	credentials bool   // header has some, so the provider's are not sent
+	token       string // of its progress; empty without a handler
 
 	prev, next *call // guarded by conn.mu: among those of its session
 
 	over  atomic.Bool // the caller waits no longer
-	wrote atomic.Bool // request headers went to the connection
 	noted atomic.Pointer[error]
 
 	// parts is one for the caller, until it has its answer, and one for each
@@ -44,9 +53,15 @@ type call struct {
 	progressOver bool // guarded by progressMu
 }
 
+// liveCall is both in one piece.
+type liveCall struct {
+	call
+	live live
+}
+
 // httpCall is one over HTTP, where the wire tells when it has one to write to.
 type httpCall struct {
-	call
+	liveCall
 
 	trace httptrace.ClientTrace
 }
@@ -64,26 +79,38 @@ func (c *call) Value(key any) any {
 	case connKey{}:
 		return c.conn
 	}
-	if c.cancel == nil { // Context is the session's, and knows what package context wants to find
-		if v := c.caller.Value(key); v != nil {
-			return v
-		}
+	if c.live != nil {
+		return c.ctx.Value(key)
 	}
-	return c.Context.Value(key)
+	if v := c.caller.Value(key); v != nil {
+		return v
+	}
+	return c.conn.ctx.Value(key) // it knows what package context wants to find
 }
 
 // Deadline is the caller's.
 func (c *call) Deadline() (time.Time, bool) { return c.caller.Deadline() }
 
+// Done is closed when the call ends, or its session.
+func (c *call) Done() <-chan struct{} {
+	if c.live != nil {
+		return c.ctx.Done()
+	}
+	return c.conn.ctx.Done()
+}
+
 // Err is in the words of the caller's context if that is why the call ended.
 func (c *call) Err() error {
-	err := c.Context.Err()
+	if c.live == nil {
+		return c.conn.ctx.Err() //nolint:wrapcheck // a context's
+	}
+	err := c.ctx.Err()
 	if err != nil {
 		if theirs := c.caller.Err(); theirs != nil {
-			return theirs
+			return theirs //nolint:wrapcheck // a context's
 		}
 	}
-	return err
+	return err //nolint:wrapcheck // a context's
 }
 
 // callOf returns the call that a context belongs to, or nil.
@@ -102,39 +129,43 @@ func connOf(ctx context.Context) *conn {
 // newCall makes the context of one attempt on s. The caller has to end it.
 func newCall(ctx context.Context, s *conn, o *options) *call {
 	p := s.id.pool
+	if s.ctx != nil && ctx.Done() == nil && o.handlers.progress == nil && o.handlers.abilities() == 0 {
+		// Only the session's end can end it early, so it does without a context of
+		// its own, and nobody looks for it among the session's calls.
+		c := &call{caller: ctx, conn: s, handlers: &o.handlers}
+		if hook := p.cfg.Hooks.Carry; hook != nil {
+			c.carried(ctx, hook)
+		}
+		return c
+	}
 	var c *call
 	if p.kind.http() {
 		h := new(httpCall)
-		c = &h.call
+		c, h.call.live = &h.call, &h.live
 		// Requests find it in their context.
 		h.trace.WroteHeaders = c.noteWrote
 		ctx = httptrace.WithClientTrace(ctx, &h.trace)
 	} else {
-		c = new(call)
+		l := new(liveCall)
+		c, l.call.live = &l.call, &l.live
 	}
-	c.conn, c.header, c.credentials, c.handlers = s, o.header, p.hasCredentials(o.header), &o.handlers
+	c.caller, c.conn, c.handlers = ctx, s, &o.handlers
+	c.header, c.credentials = o.header, p.hasCredentials(o.header)
 	if hook := p.cfg.Hooks.Carry; hook != nil {
 		c.carried(ctx, hook)
 	}
 	if o.handlers.progress != nil {
 		c.token = "mcpool-" + strconv.FormatUint(p.tokens.Add(1), 36)
 	}
-	c.caller = ctx
-	switch {
-	case ctx.Done() == nil && s.ctx != nil && c.token == "" && o.handlers.abilities() == 0:
-		// Only the session's end can end it early, so it does without a context of
-		// its own, which would be a third of what the pool adds to a call in memory.
-		c.Context = s.ctx
-		return c
-	case p.kind != kindHTTP || ctx.Done() == nil:
-		c.Context, c.cancel = context.WithCancelCause(ctx)
-	default:
+	if p.kind != kindHTTP || ctx.Done() == nil {
+		c.ctx, c.cancel = context.WithCancelCause(ctx)
+	} else {
 		// Over Streamable HTTP a call has its answer before the stream that brought it
 		// has ended, and most callers cancel their context as soon as they have it. Ended
 		// that early, the request would take its connection with it, and the next call
 		// would have to dial. So the request hears of the caller's context only while
 		// the caller waits.
-		c.Context, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		c.unlink = context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
 	}
 	c.parts.Store(1)
@@ -171,13 +202,24 @@ func (c *connContext) end() { c.opening.Store(&c.conn.id.pool.over) }
 
 func (c *call) noteWrote() { c.wrote.Store(true) }
 
-// fail ends the call with err, whatever the SDK makes of it. One with the session's
-// context ends with the session.
+// fail ends the call with err, whatever the SDK makes of it.
 func (c *call) fail(err error) {
 	c.noted.CompareAndSwap(nil, &err)
-	if c.cancel != nil {
-		c.cancel(err)
+	c.cancel(err)
+}
+
+// failure returns what ended the call beside what the SDK makes of it, or nil.
+func (c *call) failure() error {
+	switch {
+	case c.live == nil && c.conn.ctx.Err() != nil:
+		return &SessionError{Pool: c.conn.id.pool.cfg.Name, Gone: true, MayRun: true, Err: errSessionClosed}
+	case c.live == nil:
+		return nil
 	}
+	if noted := c.noted.Load(); noted != nil {
+		return *noted
+	}
+	return nil
 }
 
 // progress hands a notification on, unless the call is over.
@@ -192,8 +234,7 @@ func (c *call) progress(p *mcp.ProgressNotificationParams) {
 // end says that the caller waits no longer: no progress is told afterwards. What
 // the call holds is released, at the latest when the streams had their time to end.
 func (c *call) end() {
-	if c.cancel == nil { // it has the session's context, and neither handlers nor streams
-		c.conn.forget(c)
+	if c.live == nil {
 		return
 	}
 	c.over.Store(true)

@@ -23,6 +23,9 @@ func (c *call) carried(ctx context.Context, hook func(context.Context, func(name
 				c.carry = make(map[string]string, 2)
 			}
 			c.carry[name] = value
+			if c.live == nil {
+				return // there are no headers
+			}
 			key := textproto.CanonicalMIMEHeaderKey(name)
 			one := http.Header{key: {value}}
 			if _, there := c.header[key]; there || p.hasCredentials(one) || auth.CheckHeader(one) != nil {

@@ -34,7 +34,7 @@ type conn struct {
 	mourned atomic.Bool // its death was logged
 
 	mu     sync.Mutex
-	calls  *call // guarded by mu; in flight, or with a stream that has not ended: the youngest of a list
+	calls  *call // guarded by mu; live ones in flight, or with a stream that has not ended: the youngest of a list
 	closed bool  // guarded by mu
 }
 
@@ -92,8 +92,12 @@ func (s *conn) fault() error {
 	return nil
 }
 
-// enter registers a call, so that Close can end it.
+// enter registers a call, so that Close can end it. One that has nothing of its own
+// to end with ends with the session's context, and is not looked for.
 func (s *conn) enter(c *call) bool {
+	if c.live == nil {
+		return s.ctx.Err() == nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

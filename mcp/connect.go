@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -23,6 +24,7 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 	if err := k.id.settle(ctx); err != nil { // not all at once after a restart
 		return nil, err
 	}
+	down := p.downSince.Load()
 	s, err := p.connect(ctx, k.id, k.ability, nil)
 	if err != nil {
 		return nil, err
@@ -36,7 +38,7 @@ func (p *Pool) open(ctx context.Context, b *backend, k poolKey) (*conn, error) {
 		return nil, errSuperseded
 	}
 	s.watch()
-	p.alive()
+	p.alive(down)
 	return s, nil
 }
 
@@ -64,12 +66,23 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 	if version == "" && forOthers {
 		defer func() { p.era.settle(certain) }()
 	}
-	transport, err := p.transport(ctx, s, on != nil || a != 0)
+	stream := on != nil || a != 0
+	transport, err := p.transport(ctx, s, stream)
 	if err != nil {
 		return nil, err
 	}
 	caught := &catcher{Transport: transport}
+	endures := func() bool { return true }
+	if stream && p.kind == kindHTTP {
+		// Connect asks for the standing stream five times, for some 20 s, and does not
+		// look at its context meanwhile. Its connection it does look at.
+		endures = context.AfterFunc(ctx, caught.close)
+	}
 	s.cs, err = p.clientFor(s).Connect(ctx, caught, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	if !endures() && err == nil { // it has a session whose connection is closed
+		_ = s.cs.Close() // the reason is that ctx is over
+		err = contextError(ctx)
+	}
 	discovery := s.discovery.Swap(nil)
 	if err != nil {
 		caught.close()
@@ -96,18 +109,34 @@ func (p *Pool) connect(ctx context.Context, id *identity, a ability, on *hearing
 // would lose what the SDK looks for in it.
 type catcher struct {
 	mcp.Transport
-	conn mcp.Connection
+
+	mu   sync.Mutex
+	conn mcp.Connection // guarded by mu
+	over bool           // guarded by mu; there is to be none any more
 }
 
 func (c *catcher) Connect(ctx context.Context) (mcp.Connection, error) {
 	conn, err := c.Transport.Connect(ctx)
+	if err != nil {
+		return conn, err //nolint:wrapcheck // it is the SDK's, for the SDK
+	}
+	c.mu.Lock()
 	c.conn = conn
-	return conn, err
+	over := c.over
+	c.mu.Unlock()
+	if over {
+		c.close()
+	}
+	return conn, nil
 }
 
 func (c *catcher) close() {
-	if c.conn != nil {
-		_ = c.conn.Close() // it may be closed already
+	c.mu.Lock()
+	conn := c.conn
+	c.over = true
+	c.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // it may be closed already
 	}
 }
 

@@ -148,7 +148,7 @@ func TestACallWithoutAnEndOfItsOwnHasWhatItsCallersContextHas(t *testing.T) {
 	got := s.writes[0]
 	s.mu.Unlock()
 	c := callOf(got)
-	if c == nil || c.cancel != nil || connOf(got) != c.conn || got.Value(key{}) != "mine" {
+	if c == nil || c.live != nil || connOf(got) != c.conn || got.Value(key{}) != "mine" {
 		t.Fatalf("call %v, value %v", c, got.Value(key{}))
 	}
 	if _, ok := got.Deadline(); ok || got.Err() != nil {
@@ -260,7 +260,7 @@ func TestCallsInFlightAreKeptUntilTheyAreForgotten(t *testing.T) {
 			t.Errorf("kept %v, want %v", got, want)
 		}
 	}
-	a, b, c, never := new(call), new(call), new(call), new(call)
+	a, b, c, never := livingCall(), livingCall(), livingCall(), livingCall()
 	for _, x := range []*call{a, b, c} {
 		if !s.enter(x) {
 			t.Fatal("the session is closed")
@@ -311,11 +311,21 @@ func TestACallWithItsSessionsContextIsForgottenWhenItEnds(t *testing.T) {
 	defer end()
 	s := &conn{id: &identity{pool: &Pool{kind: kindCustom}}, ctx: ctx, end: end}
 	c := newCall(context.Background(), s, &options{})
-	if c.cancel != nil || !s.enter(c) {
+	if c.live != nil || !s.enter(c) {
 		t.Fatal("it has a context of its own, or the session is closed")
 	}
 	c.end()
 	if s.calls != nil || ctx.Err() != nil {
 		t.Error("it is kept, or its end is the session's")
 	}
+	end()
+	if s.enter(newCall(context.Background(), s, &options{})) {
+		t.Error("a call begins on a session that has ended")
+	}
+}
+
+func livingCall() *call {
+	l := new(liveCall)
+	l.call.live = &l.live
+	return &l.call
 }

@@ -130,15 +130,14 @@ func (w *patience) wait(why error) bool {
 	}
 }
 
-// alive notes that the endpoint has answered.
-func (p *Pool) alive() {
+// alive notes that the endpoint has answered what was begun when it was down since
+// down, or was not known to be (0). An answer to what began before is no sign that it
+// is back: it may have been given before it went, and be noticed only now.
+func (p *Pool) alive(down int64) {
 	if !p.everAlive.Load() {
 		p.everAlive.Store(true)
 	}
-	if p.downSince.Load() == 0 {
-		return
-	}
-	if since := p.downSince.Swap(0); since != 0 {
-		p.journal.write(slog.LevelInfo, "answers again", "", slog.Duration("after", time.Duration(p.now()-since)))
+	if down != 0 && p.downSince.CompareAndSwap(down, 0) {
+		p.journal.write(slog.LevelInfo, "answers again", "", slog.Duration("after", time.Duration(p.now()-down)))
 	}
 }

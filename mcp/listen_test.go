@@ -123,3 +123,34 @@ func TestAServerWithoutAStandingStreamIsAskedForOneOnce(t *testing.T) {
 		s.hush(p, client)
 	})
 }
+
+func TestCloseDoesNotWaitForAStreamThatDoesNotBegin(t *testing.T) {
+	bubbles(t, func(t *testing.T, e era) {
+		s := newPipeServer(t, e)
+		release := make(chan struct{})
+		s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet || r.Header.Get("Mcp-Method") == "subscriptions/listen" {
+				<-release
+			}
+			return false
+		})
+		var client *http.Client
+		p := s.pool(func(c *Config) { client = c.HTTP.Client })
+		if _, err := p.ListTools(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if s.listeners() == 0 {
+			t.Fatal("there is no listener")
+		}
+		began := time.Now()
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		close(release)
+		s.hush(p, client)
+	})
+}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -220,32 +219,6 @@ func TestAStreamThatDoesNotBeginKeepsNoSessionFromOpening(t *testing.T) {
 		if tools, err := p.ListTools(t.Context()); err != nil || len(tools) == 0 {
 			t.Errorf("%d tools, %v", len(tools), err)
 		}
-	})
-}
-
-func TestCloseDoesNotWaitForAStreamThatDoesNotBegin(t *testing.T) {
-	t.Parallel()
-	bothEras(t, func(t *testing.T, e era) {
-		s := newServer(t, e)
-		release := make(chan struct{})
-		t.Cleanup(func() { close(release) })
-		s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-			if r.Method == http.MethodGet || r.Header.Get("Mcp-Method") == "subscriptions/listen" {
-				<-release
-			}
-			return false
-		})
-		p := s.open(nil)
-		if _, err := p.ListTools(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		poll(t, "the listener", func() bool { return s.listeners() > 0 })
-		var closed atomic.Bool
-		go func() {
-			_ = p.Close(t.Context())
-			closed.Store(true)
-		}()
-		poll(t, "the end of Close", closed.Load)
 	})
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,12 +75,21 @@ func newServer(t *testing.T, e era) *server {
 
 func (s *server) url() string { return "http://" + s.addr + "/mcp" }
 
+// loopback is an address that, where all of 127/8 is the machine itself, no other copy
+// of this binary has: one could take the port of a server that is killed and comes back.
+var loopback = func() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1"
+	}
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.N(254), rand.N(256), 1+rand.N(254))
+}()
+
 // start listens, at the address of before if there is one.
 func (s *server) start() {
 	s.t.Helper()
 	addr := s.addr
 	if addr == "" {
-		addr = "127.0.0.1:0"
+		addr = loopback + ":0"
 	}
 	var l net.Listener
 	s.poll("listen on "+addr, func() bool {

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -236,6 +238,46 @@ func TestAnSSECallEndsWithItsStream(t *testing.T) {
 	}
 	if _, err := p.Call(t.Context(), "write", nil); err != nil {
 		t.Errorf("the next call: %v", err)
+	}
+}
+
+func TestAnSSEStreamThatDoesNotBeginEndsWithItsOpening(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, sseEra)
+	var asked, ended atomic.Bool
+	s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		asked.Store(true)
+		<-r.Context().Done()
+		ended.Store(true)
+		return true
+	})
+	p, err := Open(t.Context(), Config{Endpoint: s.url(), SSE: true, Lazy: true, Min: 1, Max: 1, ConnectTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "a session to be opened", asked.Load)
+	go func() { _ = p.Close(t.Context()) }()
+	poll(t, "the server to see the end", ended.Load)
+	_ = p.Close(t.Context()) // waits for the other
+}
+
+// endedConn is a connection whose stream has ended, as the SDK's says it.
+type endedConn struct{ mcp.Connection }
+
+func (endedConn) Write(context.Context, jsonrpc.Message) error { return io.EOF }
+
+// TestAnSSEMessageAfterTheEndOfTheStreamWasNotSent is about the moment between the end of
+// the stream and the SDK's knowing of it.
+func TestAnSSEMessageAfterTheEndOfTheStreamWasNotSent(t *testing.T) {
+	t.Parallel()
+	c := lenientConn{Connection: endedConn{}, stream: t.Context()}
+	err := c.Write(t.Context(), &jsonrpc.Request{Method: methodCallTool})
+	s := &conn{id: &identity{pool: &Pool{kind: kindSSE}}}
+	if f := s.judge(t.Context(), methodCallTool, err); !f.gone || f.mayRun {
+		t.Errorf("%v means %+v", err, f)
 	}
 }
 

@@ -165,7 +165,7 @@ func TestACallInFlightHearsOfItsCallersContext(t *testing.T) {
 		c.end()
 		cancel()
 		synctest.Wait()
-		if err := c.Context.Err(); err != nil {
+		if err := c.ctx.Err(); err != nil {
 			t.Errorf("over, with a stream that goes on: %v", err)
 		}
 		if s.calls != c || c.next != nil {
@@ -174,7 +174,7 @@ func TestACallInFlightHearsOfItsCallersContext(t *testing.T) {
 		if _, err := io.Copy(io.Discard, body); err != nil {
 			t.Error(err)
 		}
-		if c.Context.Err() == nil {
+		if c.ctx.Err() == nil {
 			t.Error("its context goes on after the stream")
 		}
 		if s.calls != nil {

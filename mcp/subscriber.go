@@ -86,6 +86,7 @@ func (r *subscriber) hold(first bool) error {
 	h.update.Store(&tell)
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.ConnectTimeout)
 	defer cancel()
+	down := p.downSince.Load()
 	s, err := p.connect(ctx, r.id, 0, h)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (r *subscriber) hold(first bool) error {
 	if !s.offersUpdates() {
 		return ErrNotOffered
 	}
-	p.alive()
+	p.alive(down)
 	if !first {
 		p.counts.listenerReopens.Add(1)
 	}

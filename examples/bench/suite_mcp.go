@@ -23,6 +23,7 @@ func mcpSuite() suite {
 			warm := benchCase{
 				name: where + "_" + era.name, about: "one caller, a tool that does nothing, warm sessions",
 				goroutines: 1, turns: true, quiet: where != overHTTP, duration: 200 * time.Millisecond,
+				rounds: map[string]int{sdkServer: 5, overHTTP: 20}[where], // 0 is as many as are asked for: the least difference
 				impls: callers(where, era.version, "echo", context.Background,
 					way{"direct_warm", direct}, way{"direct_again", direct}, way{"pool_warm", pooled(nil)}),
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,6 +147,66 @@ func TestEverythingThatAPeerOffersCanBeUsed(t *testing.T) {
 			t.Errorf("%s: %v, %v", p.ask, res, err)
 		}
 	})
+}
+
+func TestListsOfAPeerHaveAllTheirPages(t *testing.T) {
+	pages := func(t *testing.T, cfg mcpool.Config) {
+		t.Helper()
+		pool, ctx := openPool(t, cfg), limit(t)
+		err := pool.Do(ctx, func(ctx context.Context, s *mcpool.Session) error {
+			res, err := s.ListTools(ctx, nil)
+			if err == nil && (res.NextCursor == "" || len(res.Tools) != 2) {
+				t.Errorf("the peer has %d tools on its first page, and then %q", len(res.Tools), res.NextCursor)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		tools, err := pool.ListTools(ctx)
+		names := make([]string, len(tools))
+		for i, tool := range tools {
+			names[i] = tool.Name
+		}
+		expect(t, "tools", []string{"ask", "echo", "grow", "slow", "think", "touch"}, names, err)
+		prompts, err := pool.ListPrompts(ctx)
+		names = make([]string, len(prompts))
+		for i, prompt := range prompts {
+			names[i] = prompt.Name
+		}
+		expect(t, "prompts", []string{"greet", "part", "thank"}, names, err)
+		resources, err := pool.ListResources(ctx)
+		names = make([]string, len(resources))
+		for i, resource := range resources {
+			names[i] = resource.URI
+		}
+		expect(t, "resources", []string{"peer://another", "peer://fact", "peer://third"}, names, err)
+		templates, err := pool.ListResourceTemplates(ctx)
+		names = make([]string, len(templates))
+		for i, template := range templates {
+			names[i] = template.URITemplate
+		}
+		expect(t, "templates", []string{"peer://{name}/fact", "peer://{name}/fear", "peer://{name}/wish"}, names, err)
+	}
+	for _, version := range peerPython.versions {
+		t.Run("Python "+version, func(t *testing.T) {
+			leavesNothing(t)
+			pages(t, mcpool.Config{Endpoint: peerPython.listen(t, "http").url, ProtocolVersion: version})
+		})
+	}
+	t.Run("Python stdio", func(t *testing.T) {
+		leavesNothing(t)
+		pages(t, peerPython.stdio(t))
+	})
+}
+
+// expect compares names without regard to their order.
+func expect(t *testing.T, what string, want, got []string, err error) {
+	t.Helper()
+	slices.Sort(got)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q; %v", what, got, want, err)
+	}
 }
 
 func TestACallThatIsCancelledLeavesItsSessionToOthers(t *testing.T) {

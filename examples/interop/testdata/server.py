@@ -13,7 +13,32 @@ from mcp.server.mcpserver import Context
 from mcp.types import SamplingMessage, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
-server = MCPServer("python-peer", log_level="ERROR")
+
+
+def page(params, result, field):
+    """Leave one page of two of what was listed."""
+    items, at = getattr(result, field), int(params.cursor) if params and params.cursor else 0
+    more = str(at + 2) if len(items) > at + 2 else None
+    return result.model_copy(update={field: items[at : at + 2], "next_cursor": more})
+
+
+class Paging(MCPServer):
+    """MCPServer lists everything at once, which leaves nothing to be followed."""
+
+    async def _handle_list_tools(self, ctx, params):
+        return page(params, await super()._handle_list_tools(ctx, params), "tools")
+
+    async def _handle_list_prompts(self, ctx, params):
+        return page(params, await super()._handle_list_prompts(ctx, params), "prompts")
+
+    async def _handle_list_resources(self, ctx, params):
+        return page(params, await super()._handle_list_resources(ctx, params), "resources")
+
+    async def _handle_list_resource_templates(self, ctx, params):
+        return page(params, await super()._handle_list_resource_templates(ctx, params), "resource_templates")
+
+
+server = Paging("python-peer", log_level="ERROR")
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 
 
@@ -68,14 +93,44 @@ def greet() -> str:
     return "hello"
 
 
+@server.prompt()
+def part() -> str:
+    return "goodbye"
+
+
+@server.prompt()
+def thank() -> str:
+    return "thank you"
+
+
 @server.resource("peer://fact")
 def fact() -> str:
     return "a fact"
 
 
+@server.resource("peer://another")
+def another() -> str:
+    return "another fact"
+
+
+@server.resource("peer://third")
+def third() -> str:
+    return "a third fact"
+
+
 @server.resource("peer://{name}/fact")
 def fact_of(name: str) -> str:
     return "a fact of " + name
+
+
+@server.resource("peer://{name}/wish")
+def wish_of(name: str) -> str:
+    return "a wish of " + name
+
+
+@server.resource("peer://{name}/fear")
+def fear_of(name: str) -> str:
+    return "a fear of " + name
 
 
 if sys.argv[1] == "stdio":
