@@ -210,9 +210,10 @@ func (c *Config) plugin(f *faults, name string, manifests map[string]*Manifest) 
 	}
 	if len(*f) == before {
 		if _, err := p.withDefaults(); err != nil {
+			inFile := strings.NewReplacer("AllowUnverified", "allow_unverified", "RestartMax", "restart_max") // what they are called there
 			for _, fault := range unjoin(err) {
 				if ce, ok := errors.AsType[*ConfigError](fault); ok {
-					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", ce.Problem)
+					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", inFile.Replace(ce.Problem))
 				} else {
 					*f = append(*f, fault)
 				}
