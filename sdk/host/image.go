@@ -41,7 +41,7 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	info, err := src.Stat()
 	switch {
 	case err != nil:
-		return nil, refuse("cannot be looked at", "", err)
+		return nil, refuse("cannot be looked at", "Check the path and its permissions.", err)
 	case !info.Mode().IsRegular():
 		return nil, refuse("is not a file", "Give the path of the binary itself.", nil)
 	case info.Size() > maxImage:
@@ -57,7 +57,7 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	img, err := copyImage(io.TeeReader(io.LimitReader(src, maxImage), h), dir)
 	sum := h.sum()
 	if err != nil {
-		return nil, refuse("cannot be copied to a safe place", "", err)
+		return nil, refuse("cannot be copied to a safe place", "Is there memory for it, or room in "+dir+"?", err)
 	}
 	img.digest = hex.EncodeToString(sum)
 	if p.SHA256 != "" && !strings.EqualFold(img.digest, p.SHA256) {
