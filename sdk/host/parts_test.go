@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,12 +193,10 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		value = fmt.Sprint(cmd.Process.Pid)
 	case "stdin":
 		value, _ = os.Readlink("/proc/self/fd/0")
-	case "fds":
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			return auth.Credentials{}, err
-		}
-		value = fmt.Sprint(len(entries))
+	case "limit":
+		value = fmt.Sprint(debug.SetMemoryLimit(-1))
+	case "folder":
+		value, _ = os.Getwd()
 	case "home":
 		home, err := os.UserHomeDir()
 		conf, err2 := os.UserConfigDir()

@@ -1,0 +1,261 @@
+//go:build unix
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+)
+
+// holdings are what this process has: descriptors by what they are, and children.
+func holdings(t *testing.T) map[string]int {
+	t.Helper()
+	has := make(map[string]int)
+	fds, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if what, err := os.Readlink(fd); err == nil {
+			kind, _, _ := strings.Cut(what, ":[") // of pipes and sockets, the number says nothing
+			has[kind]++
+		}
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == fmt.Sprint(os.Getpid()) {
+			has["children"]++
+		}
+	}
+	return has
+}
+
+// A host lives for months: what it forgets each time a plugin comes or goes adds up. No
+// other test runs beside this one, because it is not parallel.
+func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
+	if !procfs() {
+		t.Skip("needs /proc")
+	}
+	good, next, strange := part(t, "good"), part(t, "next"), part(t, "looker")
+	wrong := good
+	wrong.SHA256 = strings.Repeat("0", 64)
+	mute := part(t, "mute")
+	mute.Limits.Start = 50 * time.Millisecond
+	encrypted := good
+	encrypted.MutualTLS = true
+	stopped := good
+	stopped.Limits.Drain, stopped.Limits.Shutdown = time.Millisecond, 100*time.Millisecond
+	tmp := shortTemp(t)
+	t.Setenv("TMPDIR", tmp)
+
+	running := func(p Plugin, use func(*Running, auth.Provider)) func() {
+		return func() {
+			r, err := Launch(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := r.Auth(t.Context(), Instance{Name: "a"})
+			if err == nil {
+				use(r, a)
+			} else {
+				t.Error(err)
+			}
+			if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}
+	}
+	refused := func(p Plugin) func() {
+		return func() {
+			if r, err := Launch(t.Context(), p); err == nil {
+				t.Error("it was launched", r.Close(t.Context()))
+			}
+		}
+	}
+	replaced := func(with Plugin, works bool) func() {
+		return running(good, func(r *Running, a auth.Provider) {
+			if err := r.Replace(t.Context(), with); (err == nil) != works {
+				t.Errorf("Replace: %v", err)
+			}
+			value(t, a, "pid")
+		})
+	}
+	nothing := func(*Running, auth.Provider) {}
+	running(good, nothing)() // what the runtime opens once
+	running(encrypted, nothing)()
+	before := holdings(t)
+	for name, event := range map[string]func(){
+		"a launch":                    running(good, nothing),
+		"mutual TLS":                  running(encrypted, nothing),
+		"a refusal":                   running(good, func(r *Running, _ auth.Provider) { _, _ = r.Auth(t.Context(), Instance{Name: "b", Config: []int{}}) }),
+		"another digest":              refused(wrong),
+		"garbage":                     refused(part(t, "garbage")),
+		"an exit at once":             refused(part(t, "exits")),
+		"a mute one":                  refused(mute),
+		"other majors":                refused(part(t, "future")),
+		"a Replace":                   replaced(next, true),
+		"a Replace, refused":          replaced(wrong, false),
+		"a Replace that does not run": replaced(part(t, "exits"), false),
+		"a Replace that cannot open":  replaced(strange, false),
+		"kill -9": running(good, func(r *Running, a auth.Provider) {
+			pid := r.Stats().PID
+			syscall.Kill(pid, syscall.SIGKILL)
+			eventually(t, "another process answers", func() bool { return value(t, a, "pid") != fmt.Sprint(pid) })
+		}),
+		"kill -9 and Close": running(good, func(r *Running, _ auth.Provider) { syscall.Kill(r.Stats().PID, syscall.SIGKILL) }),
+		"SIGSTOP and Close": running(stopped, func(r *Running, _ auth.Provider) { stop(t, r.Stats().PID) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			event()
+			var has map[string]int
+			defer func() {
+				if t.Failed() {
+					t.Logf("before %v, now %v", before, has)
+				}
+			}()
+			eventually(t, "all of it is gone", func() bool {
+				has = holdings(t)
+				left, err := os.ReadDir(tmp)
+				for what, n := range has {
+					if n > before[what] {
+						return false
+					}
+				}
+				return err == nil && len(left) == 0
+			})
+		})
+	}
+}
+
+func TestAPluginHasItsLimitAndItsFoldersFromTheHost(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.Limits.MemoryBytes = 300 << 20
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	if got := value(t, a, "limit"); got != fmt.Sprint(300<<20) {
+		t.Errorf("its runtime stays below %s bytes", got)
+	}
+	if got := value(t, a, "env:TMPDIR"); filepath.Dir(got) != r.run.path || !exists(got) {
+		t.Errorf("its temporary files are in %q", got)
+	}
+	if got := value(t, a, "folder"); got != r.run.path {
+		t.Errorf("it works in %q", got)
+	}
+	r.mu.Lock()
+	hard := r.plugin.Limits.HardMemoryBytes
+	r.mu.Unlock()
+	if hard != 600<<20 {
+		t.Errorf("the hard limit is %d, want twice the other", hard)
+	}
+}
+
+func TestFailuresAreForgottenAfterATimeWithoutThem(t *testing.T) {
+	t.Parallel()
+	for stable, want := range map[time.Duration]int{time.Hour: 3, 1: 1} {
+		p := part(t, "good")
+		p.Limits.StableAfter, p.Limits.CircuitAfter = stable, -1
+		p.Limits.RestartMin, p.Limits.RestartMax = time.Millisecond, time.Millisecond
+		r := launch(t, p)
+		for n := range 3 {
+			syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+			eventually(t, "it is started again", func() bool { return r.Stats().Starts == n+2 })
+		}
+		if got := r.Stats().Failures; got != want {
+			t.Errorf("stable after %v: %d failures in a row, want %d", stable, got, want)
+		}
+	}
+}
+
+func TestHostsThatFailedTogetherDoNotStartTogether(t *testing.T) {
+	t.Parallel()
+	seen := make(map[time.Duration]bool)
+	for range 20 {
+		seen[jitter(time.Hour)] = true
+	}
+	if len(seen) < 2 {
+		t.Error("the wait is always the same")
+	}
+}
+
+// The first process may have done what was asked, whatever becomes of the next.
+func TestACallThatCannotBeRepeatedMayHaveRun(t *testing.T) {
+	t.Setenv("CRASH_DIR", t.TempDir())
+	p := part(t, "crashes")
+	p.Env = []string{"CRASH_*"}
+	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, time.Hour, 3
+	a := open(t, launch(t, p), Instance{Name: "a"})
+	_, err := a.Credentials(t.Context(), request("exit"))
+	if _, ok := errors.AsType[*DownError](err); !ok || !asError(err).Ran || asError(err).Downstream {
+		t.Errorf("the call that was under way: %v", err)
+	}
+	_, err = a.Credentials(t.Context(), request("exit"))
+	if _, ok := errors.AsType[*DownError](err); !ok || asError(err).Ran {
+		t.Errorf("a later call: %v", err)
+	}
+}
+
+// A closed host has no time for the backoff of a plugin that keeps failing.
+func TestCloseDoesNotWaitForABackoff(t *testing.T) {
+	t.Setenv("CRASH_DIR", t.TempDir())
+	p := part(t, "crashes")
+	p.Env = []string{"CRASH_*"}
+	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, -1
+	r, err := Launch(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nor has a new build.
+func TestReplaceDoesNotWaitForABackoffAndClosesTheCircuit(t *testing.T) {
+	t.Setenv("CRASH_DIR", t.TempDir())
+	p := part(t, "crashes")
+	p.Env = []string{"CRASH_*"}
+	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, 2
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
+	dir := value(t, a, "state")
+	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	eventually(t, "it is left alone", func() bool { return r.Stats().Failures == 2 })
+	if err := r.Replace(t.Context(), part(t, "next")); err != nil {
+		t.Fatal(err)
+	}
+	if got := value(t, a, "key"); got != "hi" || r.Stats().Failures != 0 || r.Describe().Version != "2.0.0" {
+		t.Errorf("the new build answers %q, %+v", got, r.Stats())
+	}
+	if got := value(t, a, "state"); got != dir {
+		t.Errorf("its state is in %q, and was in %q", got, dir)
+	}
+	pid := r.Stats().PID
+	syscall.Kill(pid, syscall.SIGKILL) // the supervisor watches the new one
+	eventually(t, "the new one is started again", func() bool { return value(t, a, "pid") != fmt.Sprint(pid) })
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := r.Replace(t.Context(), part(t, "next")); !errors.Is(err, ErrClosed) {
+		t.Errorf("Replace after Close: %v", err)
+	}
+}
