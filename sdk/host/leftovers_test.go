@@ -4,7 +4,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,95 +166,23 @@ func TestAPluginHasItsLimitAndItsFoldersFromTheHost(t *testing.T) {
 	}
 }
 
-func TestFailuresAreForgottenAfterATimeWithoutThem(t *testing.T) {
-	t.Parallel()
-	for stable, want := range map[time.Duration]int{time.Hour: 3, 1: 1} {
-		p := part(t, "good")
-		p.Limits.StableAfter, p.Limits.CircuitAfter = stable, -1
-		p.Limits.RestartMin, p.Limits.RestartMax = time.Millisecond, time.Millisecond
-		r := launch(t, p)
-		for n := range 3 {
-			syscall.Kill(r.Stats().PID, syscall.SIGKILL)
-			eventually(t, "it is started again", func() bool { return r.Stats().Starts == n+2 })
-		}
-		if got := r.Stats().Failures; got != want {
-			t.Errorf("stable after %v: %d failures in a row, want %d", stable, got, want)
+func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
+	tmp := shortTemp(t)
+	dead, living, other := filepath.Join(tmp, "mcpool-1"), filepath.Join(tmp, "mcpool-2"), filepath.Join(tmp, "mcpool-3")
+	for _, dir := range []string{dead, living, other} {
+		if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+			t.Fatal(err)
 		}
 	}
-}
-
-func TestHostsThatFailedTogetherDoNotStartTogether(t *testing.T) {
-	t.Parallel()
-	seen := make(map[time.Duration]bool)
-	for range 20 {
-		seen[jitter(time.Hour)] = true
-	}
-	if len(seen) < 2 {
-		t.Error("the wait is always the same")
-	}
-}
-
-// The first process may have done what was asked, whatever becomes of the next.
-func TestACallThatCannotBeRepeatedMayHaveRun(t *testing.T) {
-	t.Setenv("CRASH_DIR", t.TempDir())
-	p := part(t, "crashes")
-	p.Env = []string{"CRASH_*"}
-	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, time.Hour, 3
-	a := open(t, launch(t, p), Instance{Name: "a"})
-	_, err := a.Credentials(t.Context(), request("exit"))
-	if _, ok := errors.AsType[*DownError](err); !ok || !asError(err).Ran || asError(err).Downstream {
-		t.Errorf("the call that was under way: %v", err)
-	}
-	_, err = a.Credentials(t.Context(), request("exit"))
-	if _, ok := errors.AsType[*DownError](err); !ok || asError(err).Ran {
-		t.Errorf("a later call: %v", err)
-	}
-}
-
-// A closed host has no time for the backoff of a plugin that keeps failing.
-func TestCloseDoesNotWaitForABackoff(t *testing.T) {
-	t.Setenv("CRASH_DIR", t.TempDir())
-	p := part(t, "crashes")
-	p.Env = []string{"CRASH_*"}
-	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, -1
-	r, err := Launch(t.Context(), p)
+	writeFile(t, filepath.Join(dead, lockName), "", 0o600)
+	lock, err := takeLock(filepath.Join(living, lockName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
-	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
-	if err := r.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-// Nor has a new build.
-func TestReplaceDoesNotWaitForABackoffAndClosesTheCircuit(t *testing.T) {
-	t.Setenv("CRASH_DIR", t.TempDir())
-	p := part(t, "crashes")
-	p.Env = []string{"CRASH_*"}
-	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, 2
-	r := launch(t, p)
-	a := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
-	dir := value(t, a, "state")
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
-	eventually(t, "it is left alone", func() bool { return r.Stats().Failures == 2 })
-	if err := r.Replace(t.Context(), part(t, "next")); err != nil {
-		t.Fatal(err)
-	}
-	if got := value(t, a, "key"); got != "hi" || r.Stats().Failures != 0 || r.Describe().Version != "2.0.0" {
-		t.Errorf("the new build answers %q, %+v", got, r.Stats())
-	}
-	if got := value(t, a, "state"); got != dir {
-		t.Errorf("its state is in %q, and was in %q", got, dir)
-	}
-	pid := r.Stats().PID
-	syscall.Kill(pid, syscall.SIGKILL) // the supervisor watches the new one
-	eventually(t, "the new one is started again", func() bool { return value(t, a, "pid") != fmt.Sprint(pid) })
-	if err := r.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := r.Replace(t.Context(), part(t, "next")); !errors.Is(err, ErrClosed) {
-		t.Errorf("Replace after Close: %v", err)
+	defer lock.Close()
+	t.Setenv("TMPDIR", tmp)
+	launch(t, part(t, "good"))
+	if exists(dead) || !exists(living) || !exists(other) {
+		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v", exists(dead), exists(living), exists(other))
 	}
 }

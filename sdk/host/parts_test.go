@@ -48,6 +48,17 @@ func play(name string) bool {
 		}
 		os.WriteFile(mark, nil, 0o600)
 		sdk.Main(sdk.Info{Name: "crashes"}, sdk.Auth(newGood))
+	case "waits": // the second time it waits before it says anything
+		dir := os.Getenv("CRASH_DIR")
+		if exists(filepath.Join(dir, "mark")) {
+			os.WriteFile(filepath.Join(dir, "new"), []byte(fmt.Sprint(os.Getpid())), 0o600)
+			os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "second"))
+			for !exists(filepath.Join(dir, "go")) {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		os.WriteFile(filepath.Join(dir, "mark"), nil, 0o600)
+		sdk.Main(sdk.Info{Name: "waits", Version: "1.0.0"}, sdk.Auth(newGood))
 	case "carrier":
 		sdk.Main(sdk.Info{Name: "carrier", Version: "1.0.0"}, sdk.Transport(newCarrier, sdk.DialsWithSubject()))
 	case "carrier2":
