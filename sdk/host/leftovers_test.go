@@ -5,8 +5,12 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +103,8 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 	nothing := func(*Running, auth.Provider) {}
 	running(good, nothing)() // what the runtime opens once
 	running(encrypted, nothing)()
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it closes files that nobody has any more
 	before := holdings(t)
 	for name, event := range map[string]func(){
 		"a launch":                    running(good, nothing),
@@ -184,5 +190,56 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 	launch(t, part(t, "good"))
 	if exists(dead) || !exists(living) || !exists(other) {
 		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v", exists(dead), exists(living), exists(other))
+	}
+}
+
+// What has left the plugin's group is beyond the host's reach, and keeps its output open.
+func TestADaemonThatAPluginLeftBehindHoldsNobody(t *testing.T) {
+	t.Parallel()
+	log := &records{}
+	p := part(t, "good")
+	p.Logger, p.Limits.Shutdown = slog.New(log), 100*time.Millisecond
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	daemon := pidOf(t, value(t, a, "daemon"))
+	defer syscall.Kill(daemon, syscall.SIGKILL)
+	pid := r.Stats().PID
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "another process answers", func() bool { return value(t, a, "pid") != fmt.Sprint(pid) })
+	if _, stuck := log.find("the plugin's process does not end, although it was killed"); stuck || !alive(daemon) {
+		t.Errorf("the host waited for the daemon: %v; it runs: %v", stuck, alive(daemon))
+	}
+}
+
+// Once a process was waited for, its number may be given to another.
+func TestANumberThatMayBeSomebodyElsesIsNotKilled(t *testing.T) {
+	t.Parallel()
+	other := exec.CommandContext(t.Context(), "cat")
+	other.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := newChild(&Plugin{Logger: testLogger(t)})
+	c.pid, c.reaped = other.Process.Pid, true
+	c.kill()
+	c.bury()
+	answer := make([]byte, 1)
+	if _, err := in.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if _, err := out.Read(answer); err != nil {
+		t.Errorf("the other process: %v", err)
+	}
+	in.Close()
+	if err := other.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -202,6 +202,19 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 			return auth.Credentials{}, err
 		}
 		value = fmt.Sprint(cmd.Process.Pid)
+	case "daemon": // has left the group, and holds our output
+		fd, err := syscall.Dup(1)
+		if err != nil {
+			return auth.Credentials{}, err
+		}
+		stdout := os.NewFile(uintptr(fd), "stdout")
+		defer stdout.Close()
+		cmd := exec.Command("/bin/sleep", "3600")
+		cmd.Stdout, cmd.SysProcAttr = stdout, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return auth.Credentials{}, err
+		}
+		value = fmt.Sprint(cmd.Process.Pid)
 	case "stdin":
 		value, _ = os.Readlink("/proc/self/fd/0")
 	case "limit":
