@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -310,6 +311,13 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 				t.Errorf("got %v, want the file and %q", err, kase.want)
 			}
 		})
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(pipe); err == nil || !strings.Contains(err.Error(), "it is not a file") {
+		t.Errorf("a pipe: %v", err) // nobody writes to it
 	}
 	if _, err := (&Config{}).Launch(t.Context(), nil); err == nil {
 		t.Error("a Config that was not loaded is launched")

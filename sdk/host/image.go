@@ -33,7 +33,10 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	refuse := func(reason, remedy string, err error) error {
 		return &LaunchError{Path: p.Path, Reason: reason, Remedy: remedy, Err: err}
 	}
-	src, err := os.Open(p.Path)
+	src, err := openFile(p.Path)
+	if errors.Is(err, errNoFile) {
+		return nil, refuse(err.Error(), "Give the path of the binary itself.", nil)
+	}
 	if err != nil {
 		return nil, refuse("cannot be opened", "Check the path and its permissions.", err)
 	}
@@ -42,8 +45,6 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	switch {
 	case err != nil:
 		return nil, refuse("cannot be looked at", "Check the path and its permissions.", err)
-	case !info.Mode().IsRegular():
-		return nil, refuse("is not a file", "Give the path of the binary itself.", nil)
 	case info.Size() > maxImage:
 		return nil, refuse("is larger than 1 GiB", "Is it the binary?", nil)
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,6 +314,10 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 	if err := os.WriteFile(script, []byte("neither program nor script"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o700); err != nil {
 		t.Fatal(err)
@@ -333,6 +338,7 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 		"an empty file":      {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = empty, "", true }, "good", "cannot be executed here"},
 		"says nothing":       {func(p *Plugin) { p.Limits.Start = 50 * time.Millisecond }, "mute", "did not say a word"},
 		"not there":          {func(p *Plugin) { p.Path += "x" }, "good", "cannot be opened"},
+		"a pipe":             {func(p *Plugin) { p.Path = pipe }, "good", "is not a file"},
 		"a folder":           {func(p *Plugin) { p.Path = filepath.Dir(p.Path) }, "good", "is not a file"},
 	} {
 		t.Run(name, func(t *testing.T) {

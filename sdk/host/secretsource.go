@@ -93,21 +93,21 @@ func variable(name string) string {
 }
 
 func readSecret(path string) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: opening a pipe would wait
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file")
+	f, err := openFile(path)
+	if errors.Is(err, errNoFile) {
+		err = fmt.Errorf("it %w", err)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
 	if err == nil && info.Size() > maxSecret {
 		err = errors.New("it is larger than 64 KiB")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator named it
-	if err != nil {
-		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	value, err := io.ReadAll(io.LimitReader(f, maxSecret))
 	if err != nil {
 		return nil, fmt.Errorf("names a file that cannot be read: %w", err)
