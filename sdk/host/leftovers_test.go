@@ -243,3 +243,57 @@ func TestANumberThatMayBeSomebodyElsesIsNotKilled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAStartThatWasGivenUpBeforeItBeganStartsNothing(t *testing.T) {
+	t.Parallel()
+	run, err := newRunDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.remove()
+	p := &Plugin{Path: "cat", Logger: testLogger(t)}
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newChild(p)
+	if err := c.prepare(p, &image{path: cat}, run, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	c.kill()
+	if err := c.Start(t.Context()); err == nil || c.number() != 0 {
+		t.Errorf("process %d, %v", c.number(), err)
+		killGroup(c.number())
+	}
+	<-c.exited
+}
+
+func TestAnOrderlyEndIsThePluginsOwn(t *testing.T) {
+	t.Parallel()
+	r, err := Launch(t.Context(), part(t, "good"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	p := r.proc
+	r.mu.Unlock()
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if state, _ := p.child.ending(); state != "exit status 0" {
+		t.Errorf("it ended with %q", state)
+	}
+}
+
+func TestOfWhatAPluginSaysAtFirstOnlySoMuchIsKept(t *testing.T) {
+	t.Parallel()
+	h := &head{limit: 5}
+	for _, part := range []string{"abc", "defgh", "i"} {
+		if n, err := h.Write([]byte(part)); n != len(part) || err != nil {
+			t.Errorf("Write: %d, %v", n, err)
+		}
+	}
+	if h.String() != "abcde" {
+		t.Errorf("%q is kept", h)
+	}
+}
