@@ -81,6 +81,7 @@ func TestReplaceDoesNotWaitForABackoffAndClosesTheCircuit(t *testing.T) {
 	p := part(t, "crashes")
 	p.Env = []string{"CRASH_*"}
 	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, 2
+	p.StateDir = filepath.Join(t.TempDir(), "state")
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
 	dir := value(t, a, "state")
