@@ -19,26 +19,30 @@ type lifeline struct {
 	expected atomic.Bool // the host said that it will close its end
 }
 
+// lifelineFD is the descriptor that the host gave us to watch; false where it gave none.
+func lifelineFD() (fd int, ok bool) {
+	v := os.Getenv(wire.EnvLifeline)
+	if v == "stdin" {
+		return 0, true
+	}
+	fd, err := strconv.Atoi(v)
+	return fd, err == nil && fd >= 3
+}
+
 func watchLifeline(set *instances) *lifeline {
 	l := &lifeline{set: set}
-	var f *os.File
-	switch v := os.Getenv(wire.EnvLifeline); v {
-	case "":
+	fd, ok := lifelineFD()
+	if !ok {
 		return l
-	case "stdin":
-		f = os.Stdin
-	default:
-		fd, err := strconv.Atoi(v)
-		if err != nil || fd < 3 {
-			return l
-		}
+	}
+	f := os.Stdin
+	if fd > 0 {
 		keepFromChildren(fd)
 		f = os.NewFile(uintptr(fd), "lifeline")
 	}
 	if fd, err := strconv.Atoi(os.Getenv(wire.EnvImage)); err == nil && fd >= 3 {
 		keepFromChildren(fd)
 	}
-	preferLifeline()
 	go func() {
 		_, _ = io.Copy(io.Discard, f)
 		l.end()

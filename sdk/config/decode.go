@@ -41,21 +41,36 @@ func Decode(data []byte, into any) error {
 	var d decoder
 	var doc json.RawMessage
 	if err := json.Unmarshal(data, &doc); err != nil {
-		d.faultf("", "is not JSON%s", place(data, err))
+		d.faultf("", "%s", notJSON(data, err))
 	} else {
 		d.value(doc, v.Elem(), "")
 	}
 	return errors.Join(d.faults...)
 }
 
-// place says where JSON breaks off, without what stands there.
-func place(data []byte, err error) string {
+// notJSON says where JSON breaks off and what people often do there, without what stands
+// there.
+func notJSON(data []byte, err error) string {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return "is empty: it has to be a JSON object, {} at least"
+	}
 	se, ok := errors.AsType[*json.SyntaxError](err)
 	if !ok {
-		return ""
+		return "is not JSON"
 	}
 	before := data[:min(max(int(se.Offset)-1, 0), len(data))] // Offset is behind the fault
-	return fmt.Sprintf(", line %d", 1+bytes.Count(before, []byte("\n")))
+	line, column := 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n')
+	at := fmt.Sprintf("is not JSON, line %d, column %d", line, column)
+	if len(before) == len(data) {
+		return at
+	}
+	switch c := data[len(before)]; {
+	case c == '/' || c == '#':
+		return at + ": JSON has no comments"
+	case (c == '}' || c == ']') && bytes.HasSuffix(bytes.TrimSpace(before), []byte(",")):
+		return at + ": no comma may stand before the end"
+	}
+	return at
 }
 
 type decoder struct{ faults []error }

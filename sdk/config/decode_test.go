@@ -90,9 +90,13 @@ func TestDecodeReportsEveryFaultByItsPathAndShowsNoValue(t *testing.T) {
 		`{"inner": {"args": "hunter2"}, "bytes": "!!"}`: {`inner.args is not a list`, `bytes is not what a []uint8 is written like`},
 		`[]`:                         {`the document is not an object`},
 		`null`:                       {`the document is null`},
-		``:                           {`the document is not JSON`},
-		"{\n\"token\": \"hunter2\n}": {`the document is not JSON, line 2`},
-		`{} {"token":"hunter2"}`:     {`the document is not JSON, line 1`},
+		``:                           {`the document is empty: it has to be a JSON object`},
+		" \n":                        {`the document is empty`},
+		"{\n\"token\": \"hunter2\n}": {`the document is not JSON, line 2, column 18`},
+		`{} {"token":"hunter2"}`:     {`the document is not JSON, line 1, column 4`},
+		"{\n # hunter2\n}":           {`the document is not JSON, line 2, column 2: JSON has no comments`},
+		"{\"token\":[1,\n ]}":        {`the document is not JSON, line 2, column 2: no comma may stand before the end`},
+		`{"token":"hunter2",}`:       {`the document is not JSON, line 1, column 20: no comma`},
 	} {
 		var s settings
 		err := config.Decode([]byte(doc), &s)

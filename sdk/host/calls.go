@@ -112,10 +112,11 @@ func (r *Running) call(ctx context.Context, method, instance string, f func(cont
 		ctx = context.WithValue(withTraceparent(ctx, traceparent), traceKey{}, traceparent)
 		defer func() { end(err) }()
 	}
+	ran := false // a process may have done it before it was lost, whatever the next one says
 	for again := false; ; again = true {
 		p, err := r.current(ctx)
 		if err != nil {
-			return r.say(err, method, instance)
+			return r.say(mayHaveRun(err, ran), method, instance)
 		}
 		err = f(ctx, p)
 		p.end()
@@ -130,18 +131,32 @@ func (r *Running) call(ctx context.Context, method, instance string, f func(cont
 		if lost {
 			p.condemn("its connection broke")
 		}
+		ran = ran || lost && e.Ran
 		switch {
 		case again || ctx.Err() != nil:
 		case lost:
 			continue
 		case errors.Is(e, wire.ErrNoInstance) && instance != "":
 			if err := r.reopen(ctx, instance); err != nil {
-				return r.say(err, method, instance)
+				return r.say(mayHaveRun(err, ran), method, instance)
 			}
 			continue
 		}
-		return r.say(e, method, instance)
+		return r.say(mayHaveRun(e, ran), method, instance)
 	}
+}
+
+// mayHaveRun has an error say that an earlier try may have been carried out.
+func mayHaveRun(err error, ran bool) error {
+	if !ran {
+		return err
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		said := *e
+		said.Ran = true
+		return &said
+	}
+	return &Error{Message: err.Error(), Ran: true, Causes: []error{err}}
 }
 
 // span is what the Plugin that runs says.

@@ -129,7 +129,10 @@ func LoadConfig(path string) (*Config, error) {
 // readTrusted reads a file that decides which programs run: nobody else may be able to
 // write to it.
 func readTrusted(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator named it
+	f, err := openFile(path)
+	if errors.Is(err, errNoFile) {
+		return nil, fmt.Errorf("it %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +141,6 @@ func readTrusted(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a file")
 	case info.Size() > maxConfig:
 		return nil, errors.New("it is larger than 16 MiB")
 	}
@@ -147,6 +148,20 @@ func readTrusted(path string) ([]byte, error) {
 		return nil, errors.New("it " + problem + ", and says which programs run: take that permission away (chmod go-w)")
 	}
 	return io.ReadAll(io.LimitReader(f, maxConfig))
+}
+
+var errNoFile = errors.New("is not a file")
+
+// openFile opens what the operator named, if it is a file: opening a pipe would wait.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path) //nolint:gosec // that is what it was named for
 }
 
 // faults collects what is wrong, by its path in the file.
@@ -210,9 +225,10 @@ func (c *Config) plugin(f *faults, name string, manifests map[string]*Manifest) 
 	}
 	if len(*f) == before {
 		if _, err := p.withDefaults(); err != nil {
+			inFile := strings.NewReplacer("AllowUnverified", "allow_unverified", "RestartMax", "restart_max") // what they are called there
 			for _, fault := range unjoin(err) {
 				if ce, ok := errors.AsType[*ConfigError](fault); ok {
-					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", ce.Problem)
+					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", inFile.Replace(ce.Problem))
 				} else {
 					*f = append(*f, fault)
 				}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
@@ -170,7 +171,16 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 				"instances.a.secrets.w.from is not a source",
 			},
 		},
-		"no checksum": {`{"plugins":{"a":{"path":"good"}}}`, []string{"config: plugins.a.sha256 is missing"}},
+		"no checksum": {
+			`{"plugins":{"a":{"path":"good"},"b":{"path":"good","allow_unverified":true,"limits":{"restart_min":"2s","restart_max":"1s"}}}}`,
+			[]string{
+				"config: plugins.a.sha256 is missing: give the digest that was published with the binary, or set allow_unverified",
+				"config: plugins.b.limits.restart_min = 2s is more than restart_max = 1s",
+			},
+		},
+		"a manifest that is none": {
+			`{"plugins":{"a":{"manifest":"plugins.json"}}}`, []string{"plugins.a.manifest cannot be used", `it is no manifest, which is {"plugins": [...]}`},
+		},
 		"many": {
 			`{"plugins":{"a":{"path":"good","sha256":"xyz","release":"x"},"b":{"sha256":"xyz","env":["*"],"limits":{"start":"-3s"}}},
 			"instances":{"i":{},"j":{"plugin":"c","kind":"telepathy","config":[]}},
@@ -271,6 +281,10 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"key":{"from":"env:MCPOOL_NOT_SET"}}}}}`,
 			"config: instances.i.secrets.key.from names the variable MCPOOL_NOT_SET, which is not set",
 		},
+		"a secret where the name of a variable was due": {
+			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"key":{"from":"env:hush"}}}}}`,
+			"config: instances.i.secrets.key.from names a variable, which is not set",
+		},
 		"a secret that the plugin does not have": {
 			`{"plugins":{` + good + `},"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"other":{"from":"env:GOOD_KEY"}}}}}`,
 			"instances.i: ",
@@ -297,6 +311,13 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 				t.Errorf("got %v, want the file and %q", err, kase.want)
 			}
 		})
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(pipe); err == nil || !strings.Contains(err.Error(), "it is not a file") {
+		t.Errorf("a pipe: %v", err) // nobody writes to it
 	}
 	if _, err := (&Config{}).Launch(t.Context(), nil); err == nil {
 		t.Error("a Config that was not loaded is launched")

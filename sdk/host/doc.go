@@ -29,5 +29,6 @@
 // A binary that cannot be used is a *LaunchError with path, reason and remedy. What
 // a plugin answers is an *Error, in which errors.Is and errors.As find what the
 // package of its kind documents; it also says who failed and whether the call may
-// have run.
+// have run. Where there is no *Error, as with a *DownError alone or ErrClosed, nothing
+// reached a plugin.
 package host

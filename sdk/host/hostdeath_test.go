@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -32,6 +33,12 @@ func playHost() {
 	})
 	if err != nil {
 		panic(err)
+	}
+	if os.Getenv("TEST_BARE") != "" {
+		if err := json.NewEncoder(os.Stdout).Encode(hostReport{PID: r.Stats().PID, RunDir: r.run.path}); err != nil {
+			panic(err)
+		}
+		select {}
 	}
 	p, err := r.Auth(ctx, Instance{Name: "a"})
 	if err != nil {
@@ -59,31 +66,7 @@ func TestNothingSurvivesAHostThatIsKilled(t *testing.T) {
 			t.Parallel()
 			tmp := shortTemp(t)
 			plugin := part(t, "good").Path
-			cmd := exec.Command(part(t, "host").Path)
-			cmd.Env = append(os.Environ(), "TEST_PLUGIN="+plugin, "TMPDIR="+tmp)
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer stdin.Close()
-			cmd.Stderr = os.Stderr
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			var rep hostReport
-			line, err := bufio.NewReader(stdout).ReadBytes('\n')
-			if err == nil {
-				err = json.Unmarshal(line, &rep)
-			}
-			if err != nil {
-				cmd.Process.Kill()
-				cmd.Wait()
-				t.Fatal(err)
-			}
+			cmd, rep := startHost(t, tmp, plugin)
 			if rep.Stdin != "/dev/null" {
 				t.Errorf("the plugin reads from %s", rep.Stdin)
 			}
@@ -106,6 +89,54 @@ func TestNothingSurvivesAHostThatIsKilled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The kernel does what a plugin does not that knows no lifeline, or is no plugin of the
+// SDK's.
+func TestAPluginThatReadsNoLifelineEndsWithItsHost(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no signal at a parent's death here")
+	}
+	tmp := shortTemp(t)
+	cmd, rep := startHost(t, tmp, part(t, "lavish").Path, "TEST_BARE=1")
+	if !alive(rep.PID) {
+		t.Error("the plugin does not run")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	eventually(t, "the plugin ends", func() bool { return !alive(rep.PID) })
+}
+
+// startHost starts a host in a process of its own, which runs a plugin.
+func startHost(t *testing.T, tmp, plugin string, env ...string) (*exec.Cmd, hostReport) {
+	t.Helper()
+	cmd := exec.Command(part(t, "host").Path)
+	cmd.Env = append(append(os.Environ(), "TEST_PLUGIN="+plugin, "TMPDIR="+tmp), env...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close() })
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var rep hostReport
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &rep)
+	}
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		t.Fatal(err)
+	}
+	return cmd, rep
 }
 
 // shortTemp is a folder whose name leaves room for a socket's.

@@ -33,7 +33,10 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	refuse := func(reason, remedy string, err error) error {
 		return &LaunchError{Path: p.Path, Reason: reason, Remedy: remedy, Err: err}
 	}
-	src, err := os.Open(p.Path)
+	src, err := openFile(p.Path)
+	if errors.Is(err, errNoFile) {
+		return nil, refuse(err.Error(), "Give the path of the binary itself.", nil)
+	}
 	if err != nil {
 		return nil, refuse("cannot be opened", "Check the path and its permissions.", err)
 	}
@@ -41,9 +44,7 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	info, err := src.Stat()
 	switch {
 	case err != nil:
-		return nil, refuse("cannot be looked at", "", err)
-	case !info.Mode().IsRegular():
-		return nil, refuse("is not a file", "Give the path of the binary itself.", nil)
+		return nil, refuse("cannot be looked at", "Check the path and its permissions.", err)
 	case info.Size() > maxImage:
 		return nil, refuse("is larger than 1 GiB", "Is it the binary?", nil)
 	}
@@ -57,7 +58,7 @@ func newImage(p *Plugin, dir string) (*image, error) {
 	img, err := copyImage(io.TeeReader(io.LimitReader(src, maxImage), h), dir)
 	sum := h.sum()
 	if err != nil {
-		return nil, refuse("cannot be copied to a safe place", "", err)
+		return nil, refuse("cannot be copied to a safe place", "Is there memory for it, or room in "+dir+"?", err)
 	}
 	img.digest = hex.EncodeToString(sum)
 	if p.SHA256 != "" && !strings.EqualFold(img.digest, p.SHA256) {

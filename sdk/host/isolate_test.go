@@ -13,7 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
 )
 
 func TestAPluginGetsOnlyTheVariablesThatWereNamed(t *testing.T) {
@@ -213,7 +218,18 @@ func TestMutualTLSWorks(t *testing.T) {
 	t.Parallel()
 	p := part(t, "good")
 	p.MutualTLS = true
-	a := open(t, launch(t, p), Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
+	r.mu.Lock()
+	proc := r.proc
+	r.mu.Unlock()
+	var who peer.Peer
+	if _, err := proc.base.Health(t.Context(), &basev1.HealthRequest{}, grpc.Peer(&who)); err != nil {
+		t.Fatal(err)
+	}
+	if info, ok := who.AuthInfo.(credentials.TLSInfo); !ok || len(info.State.PeerCertificates) != 1 {
+		t.Errorf("the plugin shows %v instead of a certificate", who.AuthInfo)
+	}
 	if got := value(t, a, "exitonce"); got != "second" {
 		t.Errorf("got %q", got)
 	}

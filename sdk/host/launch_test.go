@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,6 +314,14 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 	if err := os.WriteFile(script, []byte("neither program nor script"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		change func(*Plugin)
 		part   string
@@ -326,7 +335,10 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 		"other protocol":     {nil, "oldcore", "version 99 of the base protocol"},
 		"other majors":       {nil, "future", "offers auth [7 8], telepathy [1]"},
 		"not a program":      {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = script, "", true }, "good", "cannot be executed here"},
+		"an empty file":      {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = empty, "", true }, "good", "cannot be executed here"},
+		"says nothing":       {func(p *Plugin) { p.Limits.Start = 50 * time.Millisecond }, "mute", "did not say a word"},
 		"not there":          {func(p *Plugin) { p.Path += "x" }, "good", "cannot be opened"},
+		"a pipe":             {func(p *Plugin) { p.Path = pipe }, "good", "is not a file"},
 		"a folder":           {func(p *Plugin) { p.Path = filepath.Dir(p.Path) }, "good", "is not a file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -341,7 +353,7 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 				t.Fatal("it was launched")
 			}
 			le, ok := errors.AsType[*LaunchError](err)
-			if !ok || le.Path != p.Path || le.Remedy == "" && le.Err == nil || !strings.Contains(err.Error(), test.want) {
+			if !ok || le.Path != p.Path || le.Remedy == "" || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want a LaunchError with %q", err, test.want)
 			}
 		})

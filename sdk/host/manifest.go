@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -41,10 +42,9 @@ func LoadManifest(path string) (*Manifest, error) {
 	data, err := readTrusted(path)
 	var m Manifest
 	if err == nil {
-		err = json.Unmarshal(data, &m)
-	}
-	if err == nil && len(m.Plugins) == 0 {
-		err = fmt.Errorf("it has no plugins: is it a manifest?")
+		if fault := json.Unmarshal(data, &m); fault != nil || len(m.Plugins) == 0 {
+			err = errors.New(`it is no manifest, which is {"plugins": [...]} and comes with the binaries`)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("host: the manifest %s: %w", path, err)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +51,17 @@ func play(name string) bool {
 		}
 		os.WriteFile(mark, nil, 0o600)
 		sdk.Main(sdk.Info{Name: "crashes"}, sdk.Auth(newGood))
+	case "waits": // the second time it waits before it says anything
+		dir := os.Getenv("CRASH_DIR")
+		if exists(filepath.Join(dir, "mark")) {
+			os.WriteFile(filepath.Join(dir, "new"), []byte(fmt.Sprint(os.Getpid())), 0o600)
+			os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "second"))
+			for !exists(filepath.Join(dir, "go")) {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		os.WriteFile(filepath.Join(dir, "mark"), nil, 0o600)
+		sdk.Main(sdk.Info{Name: "waits", Version: "1.0.0"}, sdk.Auth(newGood))
 	case "carrier":
 		sdk.Main(sdk.Info{Name: "carrier", Version: "1.0.0"}, sdk.Transport(newCarrier, sdk.DialsWithSubject()))
 	case "carrier2":
@@ -193,14 +205,25 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 			return auth.Credentials{}, err
 		}
 		value = fmt.Sprint(cmd.Process.Pid)
-	case "stdin":
-		value, _ = os.Readlink("/proc/self/fd/0")
-	case "fds":
-		entries, err := os.ReadDir("/proc/self/fd")
+	case "daemon": // has left the group, and holds our output
+		fd, err := syscall.Dup(1)
 		if err != nil {
 			return auth.Credentials{}, err
 		}
-		value = fmt.Sprint(len(entries))
+		stdout := os.NewFile(uintptr(fd), "stdout")
+		defer stdout.Close()
+		cmd := exec.Command("/bin/sleep", "3600")
+		cmd.Stdout, cmd.SysProcAttr = stdout, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return auth.Credentials{}, err
+		}
+		value = fmt.Sprint(cmd.Process.Pid)
+	case "stdin":
+		value, _ = os.Readlink("/proc/self/fd/0")
+	case "limit":
+		value = fmt.Sprint(debug.SetMemoryLimit(-1))
+	case "folder":
+		value, _ = os.Getwd()
 	case "home":
 		home, err := os.UserHomeDir()
 		conf, err2 := os.UserConfigDir()

@@ -243,7 +243,7 @@ func (p *process) explain(ctx context.Context, err error) error {
 		le.Reason, le.Err = "cannot be executed", failed
 		le.Remedy = "Check that it is a program, and that this user may run it."
 	case errors.Is(context.Cause(ctx), context.Canceled):
-		le.Reason, le.Err = "was given up while it started", context.Canceled
+		le.Reason, le.Err, le.Remedy = "was given up while it started", context.Canceled, "Launch it with a context that lasts."
 	case ctx.Err() != nil && !handshaken:
 		le.Reason = fmt.Sprintf("did not say a word within Limits.Start = %v", p.plugin.Limits.Start)
 		le.Err, le.Remedy = context.DeadlineExceeded, "Is it a plugin for mcpool? It has to call sdk.Main first."

@@ -21,8 +21,9 @@ import (
 type SecretSource struct {
 	// From is "env:NAME", a variable of the host's environment; "file:/path", the
 	// contents of a file; or "command:/path arguments", what a program prints. The
-	// program is run without a shell and its arguments are separated by spaces. A line
-	// break at the end is not part of the secret. Required.
+	// program is run without a shell and its arguments are separated by spaces; nobody
+	// but its owner may be able to write to it. A line break at the end is not part of the
+	// secret. Required.
 	From string `json:"from" jsonschema:"env:NAME, file:/absolute/path or command:/absolute/path arguments"`
 }
 
@@ -64,7 +65,7 @@ func (s SecretSource) fetch(ctx context.Context) (auth.Secret, error) {
 	case "env":
 		v, ok := os.LookupEnv(rest)
 		if !ok {
-			return auth.Secret{}, fmt.Errorf("names the variable %s, which is not set", rest)
+			return auth.Secret{}, fmt.Errorf("names %s, which is not set", variable(rest))
 		}
 		value = []byte(v)
 	case "file":
@@ -82,22 +83,31 @@ func (s SecretSource) fetch(ctx context.Context) (auth.Secret, error) {
 	return auth.NewSecret(string(value)), nil
 }
 
-func readSecret(path string) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: opening a pipe would wait
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file")
+// variable calls one by its name if it looks like one: somebody may have written the
+// secret there.
+func variable(name string) string {
+	if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+		return "a variable"
 	}
+	return "the variable " + name
+}
+
+func readSecret(path string) ([]byte, error) {
+	f, err := openFile(path)
+	if errors.Is(err, errNoFile) {
+		err = fmt.Errorf("it %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
 	if err == nil && info.Size() > maxSecret {
 		err = errors.New("it is larger than 64 KiB")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator named it
-	if err != nil {
-		return nil, fmt.Errorf("names a file that cannot be used: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	value, err := io.ReadAll(io.LimitReader(f, maxSecret))
 	if err != nil {
 		return nil, fmt.Errorf("names a file that cannot be read: %w", err)
@@ -111,10 +121,19 @@ func runForSecret(ctx context.Context, args []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the operator named it
+	info, err := os.Stat(cmd.Path)
+	if err == nil {
+		if problem := writableByOthers(cmd.Path, info); problem != "" {
+			err = errors.New("it " + problem + ", and would run with the rights of this program: take that permission away (chmod go-w)")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("names the program %s, which cannot be used: %w", args[0], err)
+	}
 	out := &capped{cancel: cancel}
 	cmd.Stdout, cmd.SysProcAttr, cmd.WaitDelay = out, procAttr(), 2*time.Second
 	cmd.Cancel = func() error { killGroup(cmd.Process.Pid); return nil }
-	err := cmd.Run()
+	err = cmd.Run()
 	switch {
 	case out.over:
 		err = errors.New("it printed more than 64 KiB")

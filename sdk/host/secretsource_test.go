@@ -73,6 +73,22 @@ func TestASourceThatGivesNoSecretSaysWhyAndNotWhat(t *testing.T) {
 	}
 }
 
+// It has the rights of this program.
+func TestAProgramThatOthersCanWriteToIsNotRun(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "mark")
+	program := script(t, "touch "+mark+"; echo hush")
+	if err := os.Chmod(program, 0o722); err != nil {
+		t.Fatal(err)
+	}
+	_, err := SecretSource{From: "command:" + program}.fetch(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "can be written by others") || !strings.Contains(err.Error(), "chmod go-w") {
+		t.Errorf("got %v", err)
+	}
+	if exists(mark) {
+		t.Error("it was run")
+	}
+}
+
 // A program that hangs is ended with what it started, when nobody waits any more.
 func TestAProgramIsEndedWithItsGroup(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")

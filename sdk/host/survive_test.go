@@ -304,6 +304,23 @@ func TestGrandchildrenOfACrashedPluginEnd(t *testing.T) {
 	r := launch(t, part(t, "good"))
 	a := open(t, r, Instance{Name: "a"})
 	grandchild := pidOf(t, value(t, a, "spawn"))
+	if procfs() {
+		r.mu.Lock()
+		lifeline, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", r.proc.child.lifeline.Fd()))
+		r.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", grandchild))
+		if err != nil || len(held) < 3 {
+			t.Errorf("the grandchild holds %q, %v", held, err)
+		}
+		for _, fd := range held {
+			if what, _ := os.Readlink(fd); what == lifeline || strings.Contains(what, "memfd:mcpool") {
+				t.Errorf("the grandchild holds %s", what)
+			}
+		}
+	}
 	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
 	eventually(t, "the grandchild ends", func() bool { return !alive(grandchild) })
 }
