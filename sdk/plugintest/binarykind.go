@@ -69,8 +69,8 @@ func (b *binarySuite) kindChecks(k binaryKind) []check {
 // one which ends the plugin may look as if it had gone well.
 func (b *binarySuite) unharmed(r *report, run *host.Running) {
 	r.Helper()
-	if n := run.Stats().Starts; n != 1 {
-		r.faultf("the plugin ended by itself: it was started %d times", n)
+	if s := run.Stats(); s.Starts != 1 {
+		r.faultf("the plugin ended by itself: it was started %d times, the last time because %s", s.Starts, s.LastFailure)
 	}
 }
 
