@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,7 +34,9 @@ import (
 
 func (s *sshd) config(part string) Config {
 	return Config{
-		Address: s.addr, User: s.user, Command: []string{os.Args[0], "play", part},
+		Address: s.addr, User: s.user,
+		// With the race detector it would wait a second before it exits.
+		Command:    []string{"env", "GORACE=atexit_sleep_ms=0", os.Args[0], "play", part},
 		KnownHosts: []string{s.known}, KeyFiles: []string{s.keyFile}, Agent: "-", StopTimeout: 50 * time.Millisecond, DialTimeout: 2 * time.Minute,
 	}
 }
@@ -242,7 +245,7 @@ func TestKeysComeFromFilesAndFromAnAgent(t *testing.T) {
 	s := startSSHD(t)
 	other, _ := newKey(t)
 	wrong := filepath.Join(s.dir, "wrong")
-	writeKey(t, wrong, "", other)
+	writeKey(t, wrong, other)
 	cfg := s.config("serve")
 	cfg.KeyFiles = []string{wrong}
 	var refused *transport.RefusedError
@@ -250,7 +253,12 @@ func TestKeysComeFromFilesAndFromAnAgent(t *testing.T) {
 		t.Errorf("the wrong key: %v", err)
 	}
 	locked := filepath.Join(s.dir, "locked")
-	writeKey(t, locked, "open sesame", s.clientKey)
+	writeKey(t, locked, s.clientKey)
+	// OpenSSH's own program locks it, and is told to make that cheap.
+	lock := exec.Command("ssh-keygen", "-q", "-p", "-a", "1", "-P", "", "-N", "open sesame", "-f", locked)
+	if out, err := lock.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	cfg.KeyFiles = []string{locked}
 	var fault *transport.ConfigError
 	if _, err := dial(t, cfg); !errors.As(err, &fault) {
