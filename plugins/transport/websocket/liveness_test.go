@@ -268,7 +268,11 @@ func TestWithoutSendTimeoutAMessageMayBeStuckForEver(t *testing.T) {
 		if len(sent) > 0 {
 			t.Errorf("after a day: %v", <-sent)
 		}
-		_ = c.Close(t.Context(), transport.Done) // cuts what is stuck, and does not wait for it
+		before := time.Now()
+		_ = c.Close(t.Context(), transport.Done)
+		if took := time.Since(before); took != 0 {
+			t.Errorf("Close waited %v for a message that is stuck", took)
+		}
 		if err := <-sent; !errors.Is(err, transport.ErrNotSent) {
 			t.Errorf("closed under the sender: %v", err)
 		}
@@ -312,15 +316,37 @@ func TestCloseWaitsForThePeerAsLongAsItMay(t *testing.T) {
 	}
 }
 
+// What comes after is not received, and nothing is sent, though the line is there.
 func TestABinaryMessageBreaksTheRules(t *testing.T) {
 	t.Parallel()
 	url := accept(t, func(ctx context.Context, ws *websocket.Conn) {
 		_ = ws.Write(ctx, websocket.MessageBinary, []byte("{}"))
+		_ = ws.Write(ctx, websocket.MessageText, []byte("{}"))
 		_, _, _ = ws.Read(ctx)
 	})
 	c := mustDial(t, url, transport.Open{}, nil)
 	var closed *transport.CloseError
-	if m, err := c.Receive(t.Context()); !errors.As(err, &closed) || closed.Reason != transport.ProtocolError || m != nil {
-		t.Errorf("%q, %v", m, err)
+	for range 2 {
+		if m, err := c.Receive(t.Context()); !errors.As(err, &closed) || closed.Reason != transport.ProtocolError || m != nil {
+			t.Errorf("%q, %v", m, err)
+		}
+	}
+	if err := c.Send(t.Context(), []byte("{}")); !errors.As(err, &closed) || closed.Reason != transport.ProtocolError || !closed.NotSent {
+		t.Errorf("Send: %v", err)
+	}
+}
+
+func TestACallThatIsGivenUpSaysWhy(t *testing.T) {
+	t.Parallel()
+	why := errors.New("nobody waits any more")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	url := accept(t, func(ctx context.Context, ws *websocket.Conn) { _, _, _ = ws.Read(ctx) })
+	c := mustDial(t, url, transport.Open{}, nil)
+	if err := c.Send(ctx, []byte("{}")); !errors.Is(err, why) || !errors.Is(err, transport.ErrNotSent) {
+		t.Errorf("Send: %v", err)
+	}
+	if _, err := c.Receive(ctx); !errors.Is(err, why) {
+		t.Errorf("Receive: %v", err)
 	}
 }

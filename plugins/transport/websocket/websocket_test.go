@@ -366,6 +366,9 @@ func TestCloseCodesSayWhy(t *testing.T) {
 		if !errors.As(err, &closed) || closed.Reason != want || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%d: %v", code, err)
 		}
+		if err := c.Send(t.Context(), []byte("{}")); !errors.As(err, &closed) || closed.Reason != want || !closed.NotSent {
+			t.Errorf("%d, Send: %v", code, err)
+		}
 	}
 	for reason, want := range map[transport.Reason]websocket.StatusCode{
 		transport.Done: 1000, transport.ShuttingDown: 1001, transport.ProtocolError: 1002,
