@@ -231,6 +231,7 @@ func TestAnAuthorityOfKnownHostsIsBelieved(t *testing.T) {
 		"the key, and no authority":       {[]string{knownhosts.Line([]string{s.addr}, s.hostKey)}, ""},
 		"the authority, which is revoked": {[]string{line + keyOf(public), "@revoked * " + keyOf(public)}, "known_hosts vouches for"},
 		"the key of the host is revoked":  {[]string{line + keyOf(public), "@revoked * " + keyOf(s.hostKey)}, "known_hosts vouches for"},
+		"the authority, and an old key":   {[]string{line + keyOf(public), knownhosts.Line([]string{s.addr}, mustPublic(t, stranger))}, ""},
 		"another authority":               {[]string{line + keyOf(mustPublic(t, stranger))}, "known_hosts vouches for"},
 		"an authority for another host":   {[]string{"@cert-authority elsewhere.test " + keyOf(public)}, "known_hosts vouches for"},
 	} {
@@ -293,6 +294,17 @@ func TestKeysComeFromFilesAndFromAnAgent(t *testing.T) {
 	t.Cleanup(serving.Wait)
 	t.Cleanup(func() { _ = l.Close() })
 	cfg.KeyFiles, cfg.Agent = nil, filepath.Join(dir, "s")
+	hello(t, mustDial(t, cfg))
+	// One does not stand in the way of the other.
+	cfg.KeyFiles = []string{wrong}
+	hello(t, mustDial(t, cfg))
+	if err := ring.RemoveAll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Add(agent.AddedKey{PrivateKey: other}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.KeyFiles = []string{s.keyFile}
 	hello(t, mustDial(t, cfg))
 }
 
