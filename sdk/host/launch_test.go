@@ -323,7 +323,7 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 	}{
 		"wrong hash":         {func(p *Plugin) { p.SHA256 = strings.Repeat("0", 64) }, "good", "has the SHA-256"},
 		"garbage":            {nil, "garbage", `"hello, world" where the handshake was due`},
-		"exits at once":      {nil, "exits", "exit status 7"},
+		"exits at once":      {nil, "exits", "exit status 3"},
 		"says why":           {nil, "exits", "no such database"},
 		"a socket of others": {nil, "elsewhere", "outside the folder"},
 		"other protocol":     {nil, "oldcore", "version 99 of the base protocol"},
