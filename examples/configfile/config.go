@@ -53,6 +53,7 @@ func writeConfig(dir, url string) (string, error) {
 		sum := sha256.Sum256(data)
 		verified[name] = object{"path": file, "sha256": hex.EncodeToString(sum[:])}
 	}
+	// snippet:begin file
 	doc, err := json.MarshalIndent(object{
 		"plugins": verified,
 		"instances": object{
@@ -64,6 +65,7 @@ func writeConfig(dir, url string) (string, error) {
 		},
 		"endpoints": object{"tools": object{"url": url, "auth": "us", "transport": "road", "probe": "ready"}},
 	}, "", "  ")
+	// snippet:end file
 	if err != nil {
 		return "", err
 	}

@@ -129,3 +129,33 @@ func Example_toolProbe() {
 	}
 	defer pool.Close(ctx)
 }
+
+func Example_probeBinary() {
+	ctx := context.Background()
+	plugin, err := host.Launch(ctx, host.Plugin{
+		Path:   "/usr/lib/mcpool/mcpool-probe-http",
+		SHA256: os.Getenv("PROBE_SHA256"), // of checksums.txt, beside it in the release
+		Env:    append(host.EnvProxy(), host.EnvTLS()...),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer plugin.Close(ctx)
+	look, err := plugin.Probe(ctx, host.Instance{
+		Name:    "tools",
+		Config:  map[string]any{"url": "https://tools.example.com/healthz", "body": `"ready": *true`, "latency": "500ms"},
+		Secrets: map[string]auth.Secret{"headers.Authorization": auth.NewSecret("Bearer " + os.Getenv("HEALTH_TOKEN"))},
+	})
+	if err != nil {
+		log.Fatal(err) // every fault of the configuration, each with its field
+	}
+	calm, err := probe.Damp(look, probe.Damping{}) // here, so that it outlives the plugin's process
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool, err := mcpool.Open(ctx, mcpool.Config{Endpoint: "https://tools.example.com/mcp", HealthProbe: mcpool.ProbeWith(calm)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close(ctx)
+}

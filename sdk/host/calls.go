@@ -23,6 +23,7 @@ func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.MessageBytes), grpc.MaxCallSendMsgSize(l.MessageBytes)),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
+		grpc.WithIdleTimeout(0), // the socket has no name any more: what is hung up stays so
 		grpc.WithStaticStreamWindowSize(wire.Window), grpc.WithStaticConnWindowSize(wire.Window),
 		grpc.WithChainUnaryInterceptor(func(
 			ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption,

@@ -297,14 +297,17 @@ func TestACrashCostsNobodyACall(t *testing.T) {
 	t.Parallel()
 	r := launch(t, part(t, "good"))
 	p := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
+	if why := r.Stats().LastFailure; why != "" {
+		t.Errorf("before any failure, the last is %q", why)
+	}
 	if got := value(t, p, "exitonce"); got != "second" {
 		t.Errorf("got %q", got)
 	}
 	if got := value(t, p, "key"); strings.TrimSpace(got) != "hi" {
 		t.Errorf("after the restart the instance answers %q", got)
 	}
-	if s := r.Stats(); s.Starts != 2 {
-		t.Errorf("%d starts, want 2", s.Starts)
+	if s := r.Stats(); s.Starts != 2 || !strings.Contains(s.LastFailure, "exit status 7") {
+		t.Errorf("%d starts, want 2; the last failure is %q, want the exit status 7 in it", s.Starts, s.LastFailure)
 	}
 }
 

@@ -38,6 +38,7 @@ type Running struct {
 	description Description          // guarded by mu; of the last process
 	down        *DownError           // guarded by mu; set while calls are not to wait
 	failures    int                  // guarded by mu; in a row
+	failure     string               // guarded by mu; the last one, kept when it is over
 	starts      int                  // guarded by mu
 	closed      bool                 // guarded by mu
 }
@@ -91,6 +92,9 @@ type Stats struct {
 	Starts int
 	// Failures counts the failures in a row.
 	Failures int
+	// LastFailure says what the last failure was. It stays there when the plugin runs
+	// again; empty before the first.
+	LastFailure string
 	// Instances counts what is open.
 	Instances int
 	// SHA256 is the digest of the binary that runs.
@@ -101,7 +105,9 @@ type Stats struct {
 func (r *Running) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Stats{Starts: r.starts, Failures: r.failures, Instances: len(r.instances), SHA256: r.image.digest}
+	s := Stats{
+		Starts: r.starts, Failures: r.failures, LastFailure: r.failure, Instances: len(r.instances), SHA256: r.image.digest,
+	}
 	if r.proc != nil {
 		s.PID = r.proc.child.number()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -41,10 +42,17 @@ func (r *Running) bury(p *process) {
 	if time.Since(p.began) >= p.plugin.Limits.StableAfter {
 		r.failures = 0
 	}
-	r.failedLocked(errors.New(p.why()))
+	why := p.why()
+	r.failedLocked(errors.New(why))
 	r.mu.Unlock()
-	p.plugin.Logger.Warn("plugin failed", "reason", p.why(), "pid", p.child.number())
+	p.plugin.Logger.Warn("plugin failed", "reason", why, "pid", p.child.number())
 	p.destroy()
+	// A crash is mostly heard of as a broken connection. How the process ended says more.
+	if state, _ := p.child.ending(); state != "" && !strings.Contains(why, state) {
+		r.mu.Lock()
+		r.failure = why + ", and the process ended (" + state + ")"
+		r.mu.Unlock()
+	}
 }
 
 // failedLocked counts a failure and opens the circuit when there were too many.
@@ -52,6 +60,7 @@ func (r *Running) bury(p *process) {
 // REQUIRES: r.mu.
 func (r *Running) failedLocked(err error) {
 	r.failures++
+	r.failure = err.Error()
 	l := &r.plugin.Limits
 	if l.CircuitAfter > 0 && r.failures >= l.CircuitAfter {
 		r.down = &DownError{

@@ -276,6 +276,9 @@ func TestAProcessThatOutgrowsItsMemoryIsStartedAgain(t *testing.T) {
 	if got := value(t, a, "pid"); got == fmt.Sprint(pid) {
 		t.Error("the dead process answered")
 	}
+	if why := r.Stats().LastFailure; !strings.Contains(why, "Limits.HardMemoryBytes is") {
+		t.Errorf("the last failure is %q", why)
+	}
 }
 
 func TestNothingOfAPluginIsLeftAfterClose(t *testing.T) {

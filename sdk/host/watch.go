@@ -24,12 +24,37 @@ func (p *process) watch() {
 		}
 	})
 	p.watchers.Go(func() {
-		if p.conn.WaitForStateChange(ctx, connectivity.Ready) {
+		if broken(ctx, p.conn) {
 			p.condemn("its connection broke")
 		}
 	})
 	if p.plugin.Limits.Health > 0 {
 		p.watchers.Go(func() { p.check(ctx) })
+	}
+}
+
+// connState is what a gRPC connection says about itself.
+type connState interface {
+	GetState() connectivity.State
+	WaitForStateChange(ctx context.Context, last connectivity.State) bool
+}
+
+// broken waits until a connection that has carried a call is there no more, and reports
+// false if ctx ends before. gRPC lets calls through a moment before it says Ready, and on
+// a busy machine the first is answered in that moment: Connecting is no end. After Ready
+// it is on the way to one, because nobody listens any more where a plugin did.
+func broken(ctx context.Context, conn connState) bool {
+	for {
+		s := conn.GetState()
+		if s != connectivity.Ready && s != connectivity.Connecting {
+			return true
+		}
+		if !conn.WaitForStateChange(ctx, s) {
+			return false
+		}
+		if s == connectivity.Ready {
+			return true
+		}
 	}
 }
 

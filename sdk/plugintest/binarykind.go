@@ -71,8 +71,8 @@ func (b *binarySuite) kindChecks(k binaryKind) []check {
 func (b *binarySuite) unharmed(r *report, run *host.Running, k binaryKind) {
 	r.Helper()
 	b.once(r, run, k, "after the others")
-	if n := run.Stats().Starts; n != 1 {
-		r.faultf("the plugin ended by itself: it was started %d times", n)
+	if s := run.Stats(); s.Starts != 1 {
+		r.faultf("the plugin ended by itself: it was started %d times, the last time because %s", s.Starts, s.LastFailure)
 	}
 }
 

@@ -16,8 +16,8 @@ type Damping struct {
 	// HealthyAfter is how many probes in a row have to go well before a resource
 	// that was degraded is called healthy again. Default: 2.
 	HealthyAfter int `json:"healthy_after,omitempty"`
-	// MaxTargets bounds how many resources are remembered; past it the one looked at
-	// longest ago is forgotten. Default: 10,000.
+	// MaxTargets bounds how many resources are remembered; past it those looked at
+	// longest ago are forgotten. Default: 10,000.
 	MaxTargets int `json:"max_targets,omitempty"`
 }
 

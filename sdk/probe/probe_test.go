@@ -1,22 +1,26 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
 // target is a resource that answers what it lists.
 type target struct {
 	id    string
+	pool  string // empty for p
 	calls []string
 }
 
 func (t *target) Describe() Description {
-	return Description{Kind: "test", Pool: "p", ID: t.id, Methods: []string{"ping"}}
+	return Description{Kind: "test", Pool: cmp.Or(t.pool, "p"), ID: t.id, Methods: []string{"ping"}}
 }
 
 func (t *target) Call(ctx context.Context, method string, _ json.RawMessage) (json.RawMessage, error) {
@@ -85,13 +89,17 @@ func TestAProbeCallsOnlyWhatTheTargetLists(t *testing.T) {
 	}
 }
 
-// script answers with one letter after another: h, d, u, ? or e for an error.
+// script answers with one letter after another: h, d, u, ?, e for an error, or E for one
+// beside a verdict.
 func script(letters string) Prober {
 	return proberFunc(func(context.Context, Target) (Verdict, error) {
 		l := letters[0]
 		letters = letters[1:]
-		if l == 'e' {
+		switch l {
+		case 'e':
 			return Verdict{}, errors.New("failed")
+		case 'E':
+			return Verdict{Status: Unhealthy}, errors.New("failed")
 		}
 		return Verdict{Status: map[byte]Status{'h': Healthy, 'd': Degraded, 'u': Unhealthy, '?': Unknown}[l]}, nil
 	})
@@ -106,10 +114,13 @@ func TestDampingNeedsSeveralAnswersToChangeItsMind(t *testing.T) {
 		{Damping{}, "hhh", "hhh"},
 		{Damping{}, "huhh", "hddh"},
 		{Damping{}, "huuu", "hduu"},
-		{Damping{}, "hu?u", "hd?u"},   // not knowing changes nothing
-		{Damping{}, "hueu", "hd?u"},   // nor does failing
+		{Damping{}, "hu?u", "hd?u"}, // not knowing changes nothing
+		{Damping{}, "hueu", "hd?u"}, // nor does failing
+		{Damping{}, "huEu", "hd?u"}, // whatever verdict stands beside it
+		{Damping{}, "hEEu", "h??d"},
 		{Damping{}, "huhuh", "hdddd"}, // flapping
 		{Damping{}, "hdhh", "hddh"},
+		{Damping{}, "hudu", "hddd"}, // not in a row
 		{Damping{}, "hdu", "hdd"},
 		{Damping{UnhealthyAfter: 1, HealthyAfter: 1}, "huhdh", "huhdh"},
 		{Damping{UnhealthyAfter: 3}, "uuuu", "dduu"},
@@ -151,7 +162,7 @@ func TestDampingKeepsTargetsApartAndForgetsTheOldest(t *testing.T) {
 		}
 	}
 	first(100)
-	if n := len(p.(*damper).known); n > 100 {
+	if n := len(p.(*damper).known); n > 100 || n < 90 {
 		t.Errorf("%d are remembered", n)
 	}
 	if s := first(99); s != Unhealthy {
@@ -159,6 +170,86 @@ func TestDampingKeepsTargetsApartAndForgetsTheOldest(t *testing.T) {
 	}
 	if s := first(0); s != Degraded {
 		t.Errorf("the oldest was kept: %v", s)
+	}
+}
+
+func TestDampingTellsPoolsApart(t *testing.T) {
+	t.Parallel()
+	p, err := Damp(script("uuu"), Damping{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		pool string
+		want Status
+	}{{"a", Degraded}, {"b", Degraded}, {"a", Unhealthy}} {
+		if v, err := p.Probe(t.Context(), &target{pool: c.pool, id: "1"}); err != nil || v.Status != c.want {
+			t.Errorf("pool %s: %v, %v, want %v", c.pool, v, err, c.want)
+		}
+	}
+}
+
+// What nothing is known of takes nobody's place.
+func TestDampingKeepsNothingOfWhatIsUnknown(t *testing.T) {
+	t.Parallel()
+	p, err := Damp(script("u?eEu"), Damping{MaxTargets: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = p.Probe(t.Context(), &target{id: "known"})
+	for i := range 3 {
+		_, _ = p.Probe(t.Context(), &target{id: fmt.Sprint(i)})
+	}
+	if v, err := p.Probe(t.Context(), &target{id: "known"}); err != nil || v.Status != Unhealthy {
+		t.Errorf("the second failure: %v, %v", v, err)
+	}
+}
+
+func TestDampingSaysWhyItDoubts(t *testing.T) {
+	t.Parallel()
+	verdicts := []Verdict{{Status: Unhealthy, Reason: "no tool"}, {Status: Unhealthy, Reason: "no tool still"}, {Status: Healthy}}
+	n := 0
+	p, err := Damp(proberFunc(func(context.Context, Target) (Verdict, error) { n++; return verdicts[n-1], nil }), Damping{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"degraded: 1 of 2 failures: no tool", "unhealthy: no tool still", "degraded: healthy again, 1 of 2 times"} {
+		if v, err := p.Probe(t.Context(), &target{id: "1"}); err != nil || v.String() != want {
+			t.Errorf("%v, %v, want %s", v, err, want)
+		}
+	}
+}
+
+func TestDampingHasDefaults(t *testing.T) {
+	t.Parallel()
+	p, err := Damp(script(""), Damping{})
+	if want := (Damping{UnhealthyAfter: 2, HealthyAfter: 2, MaxTargets: 10_000}); err != nil || p.(*damper).cfg != want {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Of all that fail at the same time exactly one is the second.
+func TestDampingConcurrentSafe(t *testing.T) {
+	t.Parallel()
+	p, err := Damp(proberFunc(func(context.Context, Target) (Verdict, error) { return Verdict{Status: Unhealthy}, nil }), Damping{UnhealthyAfter: 50, MaxTargets: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var believed atomic.Int32
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for range 10 {
+				if v, err := p.Probe(t.Context(), &target{id: "shared"}); err == nil && v.Status == Unhealthy {
+					believed.Add(1)
+				}
+				_, _ = p.Probe(t.Context(), &target{id: fmt.Sprint(n)}) // and the map changes
+			}
+		})
+	}
+	wg.Wait()
+	if n := believed.Load(); n != 31 {
+		t.Errorf("of 80 failures %d were believed, want all from the 50th on", n)
 	}
 }
 

@@ -30,13 +30,12 @@ func (s *sshd) strangers(t *testing.T) string {
 // kit is the configuration whose command is the peer that plugintest talks to.
 func (s *sshd) kit() Config {
 	cfg := s.config("plugintest-peer")
-	// With the race detector it would wait a second before it exits.
-	cfg.Command = append([]string{"env", "GORACE=atexit_sleep_ms=0"}, cfg.Command...)
 	cfg.DialTimeout, cfg.StopTimeout = time.Hour, time.Second
 	return cfg
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	open := func(_ context.Context, cfg Config) (*Dialer, error) { return New(cfg) }
 	stalled, stranger, nobody := s.kit(), s.kit(), s.kit()
@@ -52,6 +51,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestTheBinaryKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	s := startSSHD(t)
 	in := func(change func(cfg map[string]any)) host.Instance {
 		c := s.kit()

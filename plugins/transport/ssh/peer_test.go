@@ -52,12 +52,9 @@ func find(t *testing.T) string {
 	return ""
 }
 
-func writeKey(t *testing.T, file, passphrase string, key crypto.PrivateKey) {
+func writeKey(t *testing.T, file string, key crypto.PrivateKey) {
 	t.Helper()
 	block, err := ssh.MarshalPrivateKey(key, "")
-	if passphrase != "" {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte(passphrase))
-	}
 	if err == nil {
 		err = os.WriteFile(file, pem.EncodeToMemory(block), 0o600)
 	}
@@ -96,11 +93,13 @@ func startSSHD(t *testing.T) *sshd {
 	}
 	in := func(name string) string { return filepath.Join(s.dir, name) }
 	hostKey, hostPublic := newKey(t)
-	writeKey(t, in("host"), "", hostKey)
+	writeKey(t, in("host"), hostKey)
 	key, public := newKey(t)
 	s.clientKey, s.hostKey, s.keyFile = key, hostPublic, in("client")
-	writeKey(t, s.keyFile, "", key)
-	config := fmt.Sprintf("HostKey %s\nAuthorizedKeysFile %s\nPidFile none\nStrictModes no\nUsePAM no\n"+
+	writeKey(t, s.keyFile, key)
+	// With that level of nesting bash does not read the account's own ~/.bashrc, which may
+	// take its time, or say something.
+	config := fmt.Sprintf("HostKey %s\nAuthorizedKeysFile %s\nPidFile none\nStrictModes no\nUsePAM no\nSetEnv SHLVL=1\n"+
 		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n", in("host"), in("authorized"))
 	for name, content := range map[string][]byte{"authorized": ssh.MarshalAuthorizedKey(public), "config": []byte(config)} {
 		if err := os.WriteFile(in(name), content, 0o600); err != nil {
@@ -139,7 +138,7 @@ func startSSHD(t *testing.T) *sshd {
 func (s *sshd) alsoHas(t *testing.T, key crypto.Signer) {
 	t.Helper()
 	file := filepath.Join(s.dir, "second")
-	writeKey(t, file, "", key)
+	writeKey(t, file, key)
 	s.configure(t, "HostKey "+file)
 }
 

@@ -26,7 +26,6 @@ type conn struct {
 
 	end       atomic.Pointer[transport.CloseError] // why it ended; the first reason stands
 	receiving atomic.Bool                          // somebody is there to hear a pong
-	heard     atomic.Uint64                        // times that something came
 	sending   atomic.Int64                         // messages begun and not finished: 0 or 1
 	size      int                                  // of the last message; the receiver's alone
 
@@ -93,7 +92,6 @@ func (c *conn) Receive(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, c.ended(ctx, err)
 	}
-	c.heard.Add(1)
 	if kind != websocket.MessageText {
 		c.note(&transport.CloseError{Reason: transport.ProtocolError, Err: errors.New("websocket: the peer sent a binary message")})
 		return nil, c.end.Load()
@@ -105,7 +103,6 @@ func (c *conn) Receive(ctx context.Context) ([]byte, error) {
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		c.heard.Add(1)
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF) && c.line.failed.Load():
@@ -197,7 +194,7 @@ func (c *conn) ping(ctx context.Context) {
 // stuck has a time-out of its own.
 func (c *conn) answered(ctx context.Context, pong <-chan struct{}) bool {
 	for {
-		heard, idle := c.heard.Load(), c.receiving.Load() && c.sending.Load() == 0
+		heard, idle := c.line.heard.Load(), c.receiving.Load() && c.sending.Load() == 0
 		timer := time.NewTimer(c.cfg.PingTimeout)
 		select {
 		case <-pong:
@@ -208,7 +205,7 @@ func (c *conn) answered(ctx context.Context, pong <-chan struct{}) bool {
 			return true
 		case <-timer.C:
 		}
-		if idle && c.receiving.Load() && c.sending.Load() == 0 && c.heard.Load() == heard {
+		if idle && c.receiving.Load() && c.sending.Load() == 0 && c.line.heard.Load() == heard {
 			return false
 		}
 	}

@@ -77,11 +77,16 @@ func raw(t *testing.T, f func(line net.Conn, r *bufio.Reader)) string {
 			return
 		}
 		defer line.Close()
-		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 		fmt.Fprintf(line, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+			"Sec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: %s\r\n\r\n", accepted(r))
 		f(line, rw.Reader)
 	})
+}
+
+// accepted is what a server answers to the key of a handshake (RFC 6455, 4.2.2).
+func accepted(r *http.Request) string {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // dial opens a connection and closes it with the test.

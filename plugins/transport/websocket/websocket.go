@@ -138,7 +138,8 @@ func refused(ctx context.Context, resp *http.Response, err error) error {
 
 // cutter keeps the network connection under a WebSocket.
 type cutter struct {
-	failed atomic.Bool // reading from the network failed, or came to its end
+	failed atomic.Bool   // reading from the network failed, or came to its end
+	heard  atomic.Uint64 // times that something came: the library waits for all that fits its buffer
 
 	mu   sync.Mutex
 	line net.Conn // guarded by mu
@@ -163,7 +164,7 @@ func (c *cutter) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return watched{line, c}, nil
 }
 
-// watched notes when reading fails.
+// watched notes what comes, and when reading fails.
 type watched struct {
 	net.Conn
 	cutter *cutter
@@ -171,6 +172,9 @@ type watched struct {
 
 func (w watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.cutter.heard.Add(1)
+	}
 	if err != nil {
 		w.cutter.failed.Store(true)
 	}

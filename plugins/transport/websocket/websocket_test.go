@@ -144,7 +144,7 @@ func TestARefusalIsToldFromTroubleOfTheMoment(t *testing.T) {
 	for _, c := range []struct {
 		status  int
 		refused bool
-	}{{401, true}, {403, true}, {404, true}, {302, true}, {200, true}, {429, false}, {500, false}, {503, false}} {
+	}{{401, true}, {403, true}, {404, true}, {302, true}, {200, true}, {408, false}, {429, false}, {500, false}, {503, false}} {
 		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://127.0.0.1:1/elsewhere")
 			w.WriteHeader(c.status)
@@ -355,8 +355,9 @@ func TestAMessageThatIsStuckEndsTheConnectionUnsent(t *testing.T) {
 func TestCloseCodesSayWhy(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[websocket.StatusCode]transport.Reason{
-		1000: transport.ShuttingDown, 1001: transport.ShuttingDown, 1012: transport.ShuttingDown, 1002: transport.ProtocolError,
-		1009: transport.ProtocolError, 1011: transport.PeerGone, 4404: transport.SessionGone, 4410: transport.SessionGone, 4000: transport.PeerGone,
+		1000: transport.ShuttingDown, 1001: transport.ShuttingDown, 1012: transport.ShuttingDown, 1013: transport.ShuttingDown, 1002: transport.ProtocolError,
+		1003: transport.ProtocolError, 1007: transport.ProtocolError, 1008: transport.ProtocolError, 1009: transport.ProtocolError,
+		1010: transport.ProtocolError, 1011: transport.PeerGone, 4404: transport.SessionGone, 4410: transport.SessionGone, 4000: transport.PeerGone,
 	} {
 		url := accept(t, func(_ context.Context, ws *websocket.Conn) { _ = ws.Close(code, "a secret of the server") })
 		c := mustDial(t, url, transport.Open{}, nil)
@@ -364,6 +365,9 @@ func TestCloseCodesSayWhy(t *testing.T) {
 		_, err := c.Receive(t.Context())
 		if !errors.As(err, &closed) || closed.Reason != want || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%d: %v", code, err)
+		}
+		if err := c.Send(t.Context(), []byte("{}")); !errors.As(err, &closed) || closed.Reason != want || !closed.NotSent {
+			t.Errorf("%d, Send: %v", code, err)
 		}
 	}
 	for reason, want := range map[transport.Reason]websocket.StatusCode{
