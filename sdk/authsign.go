@@ -25,7 +25,7 @@ const signAtOnce = 5 * time.Microsecond
 func (s *authServer) Sign(stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	x := &signStream{
-		server: s, stream: stream, ctx: ctx, limit: runtime.GOMAXPROCS(0),
+		server: s, stream: stream, ctx: ctx, limit: runtime.NumCPU(),
 		ended: make(chan error, 1), next: make(chan struct{}, 1),
 		cancels: make(map[uint64]context.CancelFunc), receivers: 1,
 	}

@@ -24,6 +24,7 @@ func serve(d wire.Description, kinds []kind) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 
+	govern()
 	set := newInstances()
 	line := watchLifeline(set)
 	b := &base{description: d, kinds: kinds, set: set, shutdown: line.expect}

@@ -39,7 +39,7 @@ func runBare() error {
 		return err
 	}
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: bareHandshake(), Plugins: plugin.PluginSet{"signer": &barePlugin{signer: signer}},
+		HandshakeConfig: bareHandshake(), Plugins: plugin.PluginSet{"signer": &barePlugin{signer: signer, who: authRequest("alice")}},
 		GRPCServer: plugin.DefaultGRPCServer, Logger: quietLog(),
 	})
 	return nil
@@ -81,9 +81,10 @@ func openBareWith(secure *plugin.SecureConfig) (signFunc, func() error, error) {
 	if !ok {
 		return nil, nil, errors.Join(errors.New("go-plugin returned no connection"), done())
 	}
+	what := toSign()
 	return func(ctx context.Context) (http.Header, error) {
 		var reply wrapperspb.StringValue
-		if err := conn.Invoke(ctx, bareMethod, wrapperspb.String(pack(toSign())), &reply); err != nil {
+		if err := conn.Invoke(ctx, bareMethod, wrapperspb.String(pack(what)), &reply); err != nil {
 			return nil, err
 		}
 		return unpackHeader(strings.Split(reply.GetValue(), "\n")), nil
@@ -93,6 +94,7 @@ func openBareWith(secure *plugin.SecureConfig) (signFunc, func() error, error) {
 type barePlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	signer auth.Signer
+	who    auth.Request
 }
 
 func (p *barePlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
@@ -113,7 +115,7 @@ func (p *barePlugin) sign(_ any, ctx context.Context, decode func(any) error, _ 
 	if err := decode(&in); err != nil {
 		return nil, err
 	}
-	sig, err := p.signer.Sign(ctx, authRequest("alice"), unpack(in.GetValue()))
+	sig, err := p.signer.Sign(ctx, p.who, unpack(in.GetValue()))
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,24 @@ import (
 // hostedConfig says which provider an instance of the plugin is.
 type hostedConfig struct {
 	Signs bool `json:"signs"`
+	// Unary has signatures made by Credentials, which is an RPC for each.
+	Unary bool `json:"unary"`
+}
+
+// unarySigner signs where it is asked for credentials.
+type unarySigner struct {
+	auth.Provider
+
+	what auth.HTTPRequest
+}
+
+func (u unarySigner) Credentials(ctx context.Context, req auth.Request) (auth.Credentials, error) {
+	s, ok := auth.AsSigner(u.Provider)
+	if !ok {
+		return auth.Credentials{}, errors.New("it does not sign")
+	}
+	sig, err := s.Sign(ctx, req, u.what)
+	return auth.Credentials{Header: sig.Header}, err
 }
 
 // runPlugin makes this program a plugin, if that is what it was started as.
@@ -48,8 +66,11 @@ func runPlugin() bool {
 // runHosted makes this program the plugin that package host runs.
 func runHosted() {
 	sdk.Main(sdk.Info{Name: "bench"}, sdk.Auth(func(_ context.Context, cfg hostedConfig) (auth.Provider, error) {
-		if cfg.Signs {
-			return newSigner()
+		switch p, err := newSigner(); {
+		case cfg.Signs:
+			return p, err
+		case cfg.Unary:
+			return unarySigner{p, toSign()}, err
 		}
 		return fixed{}, nil
 	}, sdk.Headers("Authorization", "X-Amz-*"), sdk.Signs()), sdk.Transport(func(_ context.Context, cfg websocket.Config) (*websocket.Dialer, error) {
@@ -154,8 +175,9 @@ func signsWith(p auth.Provider) (signFunc, error) {
 	if !ok {
 		return nil, errors.New("it does not sign")
 	}
+	req, what := authRequest("alice"), toSign()
 	return func(ctx context.Context) (http.Header, error) {
-		sig, err := s.Sign(ctx, authRequest("alice"), toSign())
+		sig, err := s.Sign(ctx, req, what)
 		return sig.Header, err
 	}, nil
 }
@@ -188,12 +210,30 @@ func openBinaryOf(p host.Plugin) (signFunc, func() error, error) {
 	return f, done, err
 }
 
+// openUnary has package host make an RPC for each signature. What is signed is put together
+// in the plugin, so that less crosses than on the stream.
+func openUnary() (signFunc, func() error, error) {
+	p, err := hosted()
+	if err != nil {
+		return nil, nil, err
+	}
+	provider, done, err := openHosted(p, hostedConfig{Unary: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	req := authRequest("alice")
+	return func(ctx context.Context) (http.Header, error) {
+		c, err := provider.Credentials(ctx, req)
+		return c.Header, err
+	}, done, nil
+}
+
 func signers() []impl {
 	var ims []impl
 	for _, s := range []struct {
 		name string
 		open func() (signFunc, func() error, error)
-	}{{compiledIn, openLocal}, {byBinary, openBinary}, {byUnary, openBare}} {
+	}{{compiledIn, openLocal}, {byBinary, openBinary}, {hostUnary, openUnary}, {byUnary, openBare}} {
 		ims = append(ims, impl{name: s.name, open: func() (*fixture, error) {
 			sign, done, err := s.open()
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/textproto"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -74,19 +75,33 @@ func HeaderTo(h http.Header) []*authv1.Header {
 	return out
 }
 
-// HeaderFrom is the way back, under canonical names.
+// HeaderFrom is the way back, under canonical names, in few pieces.
 func HeaderFrom(ms []*authv1.Header) http.Header {
 	if len(ms) == 0 {
 		return nil
 	}
-	h := make(http.Header, len(ms))
+	var count, bytes int
 	for _, m := range ms {
-		name := textproto.CanonicalMIMEHeaderKey(m.GetName())
-		values := make([]string, len(m.GetValues()))
-		for i, v := range m.GetValues() {
-			values[i] = string(v)
+		count += len(m.GetValues())
+		for _, v := range m.GetValues() {
+			bytes += len(v)
 		}
-		h[name] = append(h[name], values...)
+	}
+	h, places := make(http.Header, len(ms)), make([]string, 0, count)
+	var room strings.Builder
+	room.Grow(bytes) // what is cut out of it stays where it is
+	for _, m := range ms {
+		first := len(places)
+		for _, v := range m.GetValues() {
+			begin := room.Len()
+			room.Write(v)
+			places = append(places, room.String()[begin:])
+		}
+		name, values := textproto.CanonicalMIMEHeaderKey(m.GetName()), places[first:len(places):len(places)]
+		if before, twice := h[name]; twice {
+			values = append(before, values...)
+		}
+		h[name] = values
 	}
 	return h
 }

@@ -92,3 +92,17 @@ func TestASubjectIsATokenOrAProblem(t *testing.T) {
 		t.Error("a subject came from nowhere")
 	}
 }
+
+func TestHeadersThatComeTwiceAreOne(t *testing.T) {
+	t.Parallel()
+	h := HeaderFrom([]*authv1.Header{
+		{Name: "x-a", Values: [][]byte{[]byte("1"), {}}}, {Name: "X-B", Values: [][]byte{[]byte("\xff")}},
+		{Name: "X-A", Values: [][]byte{[]byte("2")}}, {Name: "X-None"},
+	})
+	h["X-A"] = append(h["X-A"], "3") // touches no other
+	h["X-B"] = append(h["X-B"], "4")
+	want := http.Header{"X-A": {"1", "", "2", "3"}, "X-B": {"\xff", "4"}, "X-None": {}}
+	if diff := cmp.Diff(want, h); diff != "" {
+		t.Error(diff)
+	}
+}
