@@ -55,7 +55,7 @@ func part(t *testing.T, name string) Plugin {
 	if err := os.Symlink(exe, path); err != nil {
 		t.Fatal(err)
 	}
-	return Plugin{Path: path, SHA256: sum, Logger: testLogger(t), Limits: Limits{MemoryBytes: -1, Health: -1}}
+	return Plugin{Path: path, SHA256: sum, Env: []string{"GORACE"}, Logger: testLogger(t), Limits: Limits{MemoryBytes: -1, Health: -1}}
 }
 
 // launch runs a plugin for the length of a test.

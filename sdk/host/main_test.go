@@ -3,6 +3,7 @@
 package host
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -19,6 +20,12 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(wire.CookieKey) != "" {
 		os.Exit(99) // a part that is not there
+	}
+	// With the race detector, each part would wait a second before it exits.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait for processes, mostly
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
