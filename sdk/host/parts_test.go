@@ -54,7 +54,7 @@ func play(name string) bool {
 	case "waits": // the second time it waits before it says anything
 		dir := os.Getenv("CRASH_DIR")
 		if exists(filepath.Join(dir, "mark")) {
-			os.WriteFile(filepath.Join(dir, "new"), []byte(fmt.Sprint(os.Getpid())), 0o600)
+			os.WriteFile(filepath.Join(dir, "new"), fmt.Append(nil, os.Getpid()), 0o600)
 			os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "second"))
 			for !exists(filepath.Join(dir, "go")) {
 				time.Sleep(5 * time.Millisecond)

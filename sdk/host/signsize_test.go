@@ -20,7 +20,7 @@ import (
 func TestTheSizeOfASignatureIsNeverUnderestimated(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test
+	r := rand.New(rand.NewPCG(seed, 0))
 	text := func() string {
 		return strings.Repeat("x", []int{0, 1, 20, 127, 128, 300, 16_383, 16_384}[r.IntN(8)])
 	}

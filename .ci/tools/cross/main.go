@@ -45,7 +45,7 @@ func check(root, system string, patterns []string) error {
 	}
 	ours := func(file string) bool { return strings.HasPrefix(file, root+string(filepath.Separator)) }
 	all, err := packages.Load(&packages.Config{
-		Mode: packages.LoadAllSyntax, Dir: root, Tests: true, //nolint:staticcheck // all of it is needed
+		Mode: packages.LoadAllSyntax, Dir: root, Tests: true,
 		Env: append(environ(), "GOOS="+system, "CGO_ENABLED=0"),
 		ParseFile: func(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
 			f, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution)
