@@ -89,7 +89,7 @@ func TestEveryFlawOfADialerIsFoundAndNamed(t *testing.T) {
 				opts.lull = lull("Alone")
 			case tt.check == "CloseBeside":
 				opts.lull = 300 * time.Millisecond // times 10
-			case tt.flaw == "keeps" || tt.flaw == "short":
+			case tt.flaw == "keeps":
 				opts.Patience = never
 			case tt.check == "Pressure":
 				opts.lull = 300 * time.Millisecond // times 50, twice at most

@@ -52,9 +52,15 @@ func (s *transportSuite[C]) sizes(r *report) {
 		ctx := context.Background()
 		for _, n := range []int{limit - 1, limit} {
 			var sent error
-			sending := r.start("Send", func() { sent = l.Send(ctx, sized(n)) })
-			got, err := l.next()
+			within, giveUp := context.WithTimeout(ctx, s.patience)
+			sending := r.start("Send", func() {
+				if sent = l.Send(ctx, sized(n)); sent != nil {
+					giveUp() // nothing comes back
+				}
+			})
+			got, err := l.Receive(within)
 			r.wait("Send", sending)
+			giveUp()
 			if err != nil || sent != nil || !bytes.Equal(got, sized(n)) {
 				r.faultf("a message of %d bytes, with MaxBytes = %d: sending %v, receiving %v, %d bytes", n, limit, sent, err, len(got))
 			}
