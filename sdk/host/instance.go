@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/config"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 // Instance is one configured use of a plugin. A plugin has any number of them.
@@ -38,6 +40,8 @@ type instance struct {
 	config   []byte
 	secrets  map[string][]byte
 	stateDir string
+
+	gone chan struct{} // closed when its name is free; made, guarded by Running.mu, when it is taken back
 
 	mu           sync.Mutex // held while it is opened; taken before Running.mu
 	capabilities []string   // immutable after the first opening
@@ -97,27 +101,85 @@ func encodeFault(err error) error {
 
 // add opens an instance and remembers it.
 func (r *Running) add(ctx context.Context, i *instance) error {
-	r.mu.Lock()
-	switch _, taken := r.instances[i.name]; {
-	case r.closed:
-		r.mu.Unlock()
-		return fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
-	case taken:
-		r.mu.Unlock()
-		return &ConfigError{Field: "Instance.Name", Problem: fmt.Sprintf("= %q is open already", i.name)}
-	}
-	r.instances[i.name] = i
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, r.limits().Start)
+	limits := r.limits()
+	ctx, cancel := context.WithTimeout(ctx, limits.Start)
 	defer cancel()
-	err := r.call(ctx, "Open", "", func(ctx context.Context, p *process) error { return i.open(ctx, p) })
-	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			e.Instance = i.name
-		}
+	if err := r.enter(ctx, i); err != nil {
+		return err
+	}
+	unsure := false // the plugin may have it open, or will have
+	err := r.call(ctx, "Open", "", func(ctx context.Context, p *process) error {
+		err := i.open(ctx, p)
+		_, refused := wire.FromStatus(err)
+		unsure = p.majors[i.kind] != 0 && (!refused || ctx.Err() != nil)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Instance = i.name
+	}
+	if unsure {
+		r.takeBack(i, limits.Call)
+	} else {
 		r.forget(i.name)
 	}
 	return err
+}
+
+// enter takes the instance's name, once it is free of one that is taken back.
+func (r *Running) enter(ctx context.Context, i *instance) error {
+	for {
+		r.mu.Lock()
+		old, taken := r.instances[i.name]
+		switch {
+		case r.closed:
+			r.mu.Unlock()
+			return fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
+		case !taken:
+			r.instances[i.name] = i
+			r.mu.Unlock()
+			return nil
+		case old.gone == nil:
+			r.mu.Unlock()
+			return &ConfigError{Field: "Instance.Name", Problem: fmt.Sprintf("= %q is open already", i.name)}
+		}
+		gone := old.gone
+		r.mu.Unlock()
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return r.say(&Error{
+				Message: "an earlier opening under this name is not closed yet", Causes: []error{ctx.Err()},
+			}, "Open", i.name)
+		}
+	}
+}
+
+// takeBack closes an instance that is not wanted any more and may be open: the plugin
+// would refuse another configuration under its name. Nobody waits but who wants the
+// name, and no drain does: a process that ends takes the instance along.
+func (r *Running) takeBack(i *instance, within time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	i.gone = make(chan struct{})
+	r.leaving.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		if p, err := r.current(ctx); err == nil {
+			p.end()
+			if _, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}); err != nil {
+				p.plugin.Logger.Warn("an instance that was given up could not be closed",
+					"instance", i.name, "error", fromRPC(err).Message)
+			}
+		}
+		r.forget(i.name)
+		close(i.gone)
+	})
 }
 
 // open opens the instance in a process.
@@ -169,7 +231,7 @@ func (p *process) kind(name string) KindDescription {
 // opened now is tried again by its next call.
 func (r *Running) replay(ctx context.Context, p *process) error {
 	r.mu.Lock()
-	all := slices.Collect(maps.Values(r.instances))
+	all := r.keptLocked()
 	r.mu.Unlock()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
@@ -185,6 +247,13 @@ func (r *Running) replay(ctx context.Context, p *process) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// keptLocked are the instances that are not being taken back.
+//
+// REQUIRES: r.mu.
+func (r *Running) keptLocked() []*instance {
+	return slices.DeleteFunc(slices.Collect(maps.Values(r.instances)), func(i *instance) bool { return i.gone != nil })
 }
 
 // reopen opens an instance that the plugin says it does not have.

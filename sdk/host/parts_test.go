@@ -41,6 +41,8 @@ func play(name string) bool {
 			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
 	case "ender":
 		sdk.Main(sdk.Info{Name: "ender"}, sdk.Auth(newEnder, sdk.UsesSubject()))
+	case "slow":
+		sdk.Main(sdk.Info{Name: "slow"}, sdk.Auth(newSlow))
 	case "future": // a kind, and a major of a known one, that nobody speaks yet
 		serveBare(&future{})
 	case "lavish":
