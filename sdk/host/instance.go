@@ -151,7 +151,7 @@ func (r *Running) enter(ctx context.Context, i *instance) error {
 		case <-gone:
 		case <-ctx.Done():
 			return r.say(&Error{
-				Message: "an earlier opening under this name is not closed yet", Causes: []error{ctx.Err()},
+				Message: "what had this name before is not closed yet", Causes: []error{ctx.Err()},
 			}, "Open", i.name)
 		}
 	}
@@ -163,22 +163,20 @@ func (r *Running) enter(ctx context.Context, i *instance) error {
 func (r *Running) takeBack(i *instance, within time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if _, taken := r.instances[i.name]; r.closed || taken && !r.hasLocked(i) {
 		return
 	}
-	i.gone = make(chan struct{})
+	gone := make(chan struct{})
+	r.instances[i.name], i.gone = i, gone
 	r.leaving.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		if p, err := r.current(ctx); err == nil {
 			p.end()
-			if _, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}); err != nil {
-				p.plugin.Logger.Warn("an instance that was given up could not be closed",
-					"instance", i.name, "error", fromRPC(err).Message)
-			}
+			i.close(ctx, p)
 		}
 		r.forget(i.name)
-		close(i.gone)
+		close(gone)
 	})
 }
 
@@ -227,9 +225,9 @@ func (p *process) kind(name string) KindDescription {
 	return KindDescription{}
 }
 
-// replay opens every instance in a process that was started again. One that cannot be
-// opened now is tried again by its next call.
-func (r *Running) replay(ctx context.Context, p *process) error {
+// replay opens every instance in a process that was started again, and returns them.
+// One that cannot be opened now is tried again by its next call.
+func (r *Running) replay(ctx context.Context, p *process) ([]*instance, error) {
 	r.mu.Lock()
 	all := r.keptLocked()
 	r.mu.Unlock()
@@ -246,7 +244,38 @@ func (r *Running) replay(ctx context.Context, p *process) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// settle locks r.mu at a moment when the process has none of the instances open that were
+// closed elsewhere since replay began: calls for another instance under such a name would
+// be answered with the old one's configuration.
+func (r *Running) settle(ctx context.Context, p *process, replayed []*instance) {
+	for {
+		r.mu.Lock()
+		stale := slices.DeleteFunc(slices.Clone(replayed), r.hasLocked)
+		if len(stale) == 0 {
+			return
+		}
+		r.mu.Unlock()
+		for _, i := range stale {
+			i.close(ctx, p)
+			replayed = slices.DeleteFunc(replayed, func(o *instance) bool { return o == i })
+		}
+	}
+}
+
+// hasLocked reports whether the instance is wanted still.
+//
+// REQUIRES: r.mu.
+func (r *Running) hasLocked(i *instance) bool { return r.instances[i.name] == i && i.gone == nil }
+
+// close ends the instance in a process where it is not wanted.
+func (i *instance) close(ctx context.Context, p *process) {
+	if _, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}); err != nil {
+		p.plugin.Logger.Warn("an instance that was given up could not be closed",
+			"instance", i.name, "error", fromRPC(err).Message)
+	}
 }
 
 // keptLocked are the instances that are not being taken back.
@@ -262,7 +291,7 @@ func (r *Running) reopen(ctx context.Context, name string) error {
 	i, ok := r.instances[name]
 	r.mu.Unlock()
 	if !ok {
-		return &Error{Message: "the instance is closed", Causes: []error{auth.ErrClosed}}
+		return errInstanceClosed()
 	}
 	p, err := r.current(ctx)
 	if err != nil {
@@ -272,7 +301,18 @@ func (r *Running) reopen(ctx context.Context, name string) error {
 	if err := i.open(ctx, p); err != nil {
 		return fromRPC(err)
 	}
+	r.mu.Lock()
+	wanted := r.hasLocked(i)
+	r.mu.Unlock()
+	if !wanted { // closed meanwhile, perhaps before it was opened
+		i.close(ctx, p)
+		return errInstanceClosed()
+	}
 	return nil
+}
+
+func errInstanceClosed() error {
+	return &Error{Message: "the instance is closed", Causes: []error{auth.ErrClosed}}
 }
 
 func (r *Running) forget(name string) {
@@ -282,14 +322,22 @@ func (r *Running) forget(name string) {
 }
 
 // closeInstance ends an instance. Where there is no process there is none to end.
-func (r *Running) closeInstance(ctx context.Context, name string) error {
-	r.forget(name)
-	ctx, cancel := withDefaultDeadline(ctx, r.limits().Call)
+func (r *Running) closeInstance(ctx context.Context, i *instance) error {
+	r.mu.Lock()
+	if r.hasLocked(i) {
+		delete(r.instances, i.name)
+	}
+	r.mu.Unlock()
+	limit := r.limits().Call
+	ctx, cancel := withDefaultDeadline(ctx, limit)
 	defer cancel()
 	err := r.call(ctx, "Close", "", func(ctx context.Context, p *process) error {
-		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: name})
+		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
 		return err
 	})
+	if err != nil && ctx.Err() != nil { // the plugin may never have heard of it
+		r.takeBack(i, limit)
+	}
 	if _, down := errors.AsType[*DownError](err); down || errors.Is(err, ErrClosed) {
 		return nil
 	}
