@@ -14,7 +14,7 @@ import (
 // host asked for it in the first one, the only one there was. The runtime promises
 // main that thread only if init locks it, so this is the one init there is. Until
 // preferLifeline gives the thread back, SIGKILL stays what it is.
-func init() {
+func init() { //nolint:gochecknoinits // nothing else runs in the first thread for certain
 	if hosted() {
 		runtime.LockOSThread()
 	}
