@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
@@ -17,6 +18,7 @@ import (
 type lifeline struct {
 	set      *instances
 	expected atomic.Bool // the host said that it will close its end
+	once     sync.Once   // of end
 }
 
 // lifelineFD is the descriptor that the host gave us to watch; false where it gave none.
@@ -47,20 +49,33 @@ func watchLifeline(set *instances) *lifeline {
 		_, _ = io.Copy(io.Discard, f)
 		l.end()
 	}()
+	preferLifeline()
 	return l
 }
 
 // expect says that the end of the host's side is no accident.
 func (l *lifeline) expect() { l.expected.Store(true) }
 
-// end ends the process and everything it started.
-func (l *lifeline) end() {
+// end ends the process and everything it started. It does not return.
+func (l *lifeline) end() { l.once.Do(l.finish) }
+
+// finish waits for nobody longer than CloseGrace: nothing else ends a plugin whose
+// Close hangs and whose host is gone.
+func (l *lifeline) finish() {
 	if l.expected.Load() {
 		os.Exit(0) //nolint:forbidigo // this is the end of the program's main
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wire.CloseGrace)
 	defer cancel()
-	_ = l.set.closeAll(ctx)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = l.set.closeAll(ctx)
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
 	sweep()
 	killGroup()
 	os.Exit(0) //nolint:forbidigo,gocritic // the same; the context dies with the process

@@ -32,10 +32,6 @@ func Main(info Info, kinds ...Kind) {
 }
 
 func run(info Info, kinds []Kind, args []string, stdout, stderr io.Writer) int {
-	hosted := os.Getenv(wire.CookieKey) == wire.CookieValue
-	if _, ok := lifelineFD(); ok && hosted {
-		preferLifeline() // at once: main may be moved to another thread at any time
-	}
 	description, impls, err := describe(info, kinds)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: this plugin is broken, please tell its author: %v\n", info.Name, err)
@@ -44,7 +40,7 @@ func run(info Info, kinds []Kind, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case slices.Contains(args, "--describe") || slices.Contains(args, "-describe"):
 		return printJSON(stdout, stderr, description)
-	case !hosted:
+	case os.Getenv(wire.CookieKey) != wire.CookieValue:
 		explain(stderr, description)
 		return 2
 	}

@@ -19,10 +19,12 @@ import (
 func serve(d wire.Description, kinds []kind) int {
 	logTo(os.Stderr) // go-plugin puts something else in its place
 	// A signal to the host's process group is not for us: the host drains, then asks
-	// for a shutdown, and if it dies the lifeline says so. Not signal.Ignore: what is
-	// ignored stays so in the programs that a plugin starts.
+	// for a shutdown, and if it dies the lifeline says so. Nor are two that come of its
+	// death and would end us before the lifeline is through: SIGPIPE for whoever logs to
+	// a host that is gone, SIGHUP for a group of which a member is stopped. Not
+	// signal.Ignore: what is ignored stays so in the programs that a plugin starts.
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGPIPE, syscall.SIGHUP)
 
 	govern()
 	set := newInstances()

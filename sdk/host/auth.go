@@ -103,7 +103,7 @@ func (a *authProvider) Challenge(ctx context.Context, req auth.Request, ch auth.
 
 // Close ends the instance.
 func (a *authProvider) Close(ctx context.Context) error {
-	return a.running.closeInstance(ctx, a.instance.name)
+	return a.running.closeInstance(ctx, a.instance)
 }
 
 func (a *authProvider) can(capability string) bool {

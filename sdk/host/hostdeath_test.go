@@ -40,7 +40,7 @@ func playHost() {
 		}
 		select {}
 	}
-	p, err := r.Auth(ctx, Instance{Name: "a"})
+	p, err := r.Auth(ctx, Instance{Name: "a", Config: goodConfig{Greeting: os.Getenv("TEST_GREETING")}})
 	if err != nil {
 		panic(err)
 	}
@@ -59,34 +59,95 @@ func playHost() {
 	select {}
 }
 
+// ender is good until it is closed.
+type ender struct {
+	*good
+	stderr *os.File // the host's, which is ours no more once go-plugin serves
+}
+
+var ownStderr = os.Stderr
+
+func newEnder(ctx context.Context, cfg goodConfig) (*ender, error) {
+	g, err := newGood(ctx, cfg)
+	if err == nil && cfg.Greeting == "talks" {
+		go func() {
+			for {
+				slog.Info("still here")
+			}
+		}()
+	}
+	return &ender{good: g, stderr: ownStderr}, err
+}
+
+func (e *ender) Close(context.Context) error {
+	switch e.cfg.Greeting {
+	case "talks": // until nobody listens for certain
+		for {
+			if _, err := fmt.Fprintln(e.stderr, "bye"); err != nil {
+				return err
+			}
+		}
+	case "hangs":
+		select {}
+	}
+	return nil
+}
+
 func TestNothingSurvivesAHostThatIsKilled(t *testing.T) {
 	t.Parallel()
-	for _, stopped := range []bool{false, true} {
-		t.Run(fmt.Sprintf("plugin stopped %v", stopped), func(t *testing.T) {
+	for name, c := range map[string]struct {
+		greeting string
+		stop     func(t *testing.T, rep hostReport)
+	}{
+		"running": {},
+		"plugin stopped": {stop: func(t *testing.T, rep hostReport) {
+			t.Helper()
+			stop(t, rep.PID)
+		}},
+		"plugin about to stop": {stop: func(t *testing.T, rep hostReport) {
+			t.Helper()
+			if err := syscall.Kill(rep.PID, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"grandchild stopped": {stop: func(t *testing.T, rep hostReport) { // the kernel sends the group a SIGHUP
+			t.Helper()
+			stop(t, rep.Grandchild)
+		}},
+		"plugin talking":            {greeting: "talks"},
+		"plugin hanging in a Close": {greeting: "hangs"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tmp := shortTemp(t)
-			plugin := part(t, "good").Path
-			cmd, rep := startHost(t, tmp, plugin)
+			cmd, rep := startHost(t, tmp, part(t, "ender").Path, "TEST_GREETING="+c.greeting)
+			t.Cleanup(func() {
+				if alive(rep.Grandchild) {
+					syscall.Kill(rep.Grandchild, syscall.SIGKILL)
+				}
+			})
 			if rep.Stdin != "/dev/null" {
 				t.Errorf("the plugin reads from %s", rep.Stdin)
 			}
-			if !alive(rep.PID) || !exists(rep.RunDir) {
+			if !alive(rep.PID) || !alive(rep.Grandchild) || !exists(rep.RunDir) {
 				t.Error("the plugin does not run")
 			}
-			if stopped {
-				syscall.Kill(rep.PID, syscall.SIGSTOP)
+			if c.stop != nil {
+				c.stop(t, rep)
 			}
 			cmd.Process.Kill()
 			cmd.Wait()
 			eventually(t, "the plugin ends", func() bool { return !alive(rep.PID) })
+			eventually(t, "what the plugin started ends", func() bool { return !alive(rep.Grandchild) })
+			// Where the kernel sends no signal, the next host may have to remove it.
+			if runtime.GOOS == "linux" && exists(rep.RunDir) {
+				t.Error("the plugin left its folder to the next host")
+			}
 			eventually(t, "its folder is removed, by it or by the next host", func() bool {
 				sweepRunDirs(tmp)
 				left, err := filepath.Glob(filepath.Join(tmp, "*"))
 				return err == nil && len(left) == 0
 			})
-			if alive(rep.Grandchild) {
-				syscall.Kill(rep.Grandchild, syscall.SIGKILL)
-			}
 		})
 	}
 }

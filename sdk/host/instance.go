@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/config"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 // Instance is one configured use of a plugin. A plugin has any number of them.
@@ -38,6 +40,8 @@ type instance struct {
 	config   []byte
 	secrets  map[string][]byte
 	stateDir string
+
+	gone chan struct{} // closed when its name is free; made, guarded by Running.mu, when it is taken back
 
 	mu           sync.Mutex // held while it is opened; taken before Running.mu
 	capabilities []string   // immutable after the first opening
@@ -97,27 +101,83 @@ func encodeFault(err error) error {
 
 // add opens an instance and remembers it.
 func (r *Running) add(ctx context.Context, i *instance) error {
-	r.mu.Lock()
-	switch _, taken := r.instances[i.name]; {
-	case r.closed:
-		r.mu.Unlock()
-		return fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
-	case taken:
-		r.mu.Unlock()
-		return &ConfigError{Field: "Instance.Name", Problem: fmt.Sprintf("= %q is open already", i.name)}
-	}
-	r.instances[i.name] = i
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, r.limits().Start)
+	limits := r.limits()
+	ctx, cancel := context.WithTimeout(ctx, limits.Start)
 	defer cancel()
-	err := r.call(ctx, "Open", "", func(ctx context.Context, p *process) error { return i.open(ctx, p) })
-	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			e.Instance = i.name
-		}
+	if err := r.enter(ctx, i); err != nil {
+		return err
+	}
+	unsure := false // the plugin may have it open, or will have
+	err := r.call(ctx, "Open", "", func(ctx context.Context, p *process) error {
+		err := i.open(ctx, p)
+		_, refused := wire.FromStatus(err)
+		unsure = p.majors[i.kind] != 0 && (!refused || ctx.Err() != nil)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Instance = i.name
+	}
+	if unsure {
+		r.takeBack(i, limits.Call)
+	} else {
 		r.forget(i.name)
 	}
 	return err
+}
+
+// enter takes the instance's name, once it is free of one that is taken back.
+func (r *Running) enter(ctx context.Context, i *instance) error {
+	for {
+		r.mu.Lock()
+		old, taken := r.instances[i.name]
+		switch {
+		case r.closed:
+			r.mu.Unlock()
+			return fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
+		case !taken:
+			r.instances[i.name] = i
+			r.mu.Unlock()
+			return nil
+		case old.gone == nil:
+			r.mu.Unlock()
+			return &ConfigError{Field: "Instance.Name", Problem: fmt.Sprintf("= %q is open already", i.name)}
+		}
+		gone := old.gone
+		r.mu.Unlock()
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return r.say(&Error{
+				Message: "what had this name before is not closed yet", Causes: []error{ctx.Err()},
+			}, "Open", i.name)
+		}
+	}
+}
+
+// takeBack closes an instance that is not wanted any more and may be open: the plugin
+// would refuse another configuration under its name. Nobody waits but who wants the
+// name, and no drain does: a process that ends takes the instance along.
+func (r *Running) takeBack(i *instance, within time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, taken := r.instances[i.name]; r.closed || taken && !r.hasLocked(i) {
+		return
+	}
+	gone := make(chan struct{})
+	r.instances[i.name], i.gone = i, gone
+	r.leaving.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		if p, err := r.current(ctx); err == nil {
+			p.end()
+			i.close(ctx, p)
+		}
+		r.forget(i.name)
+		close(gone)
+	})
 }
 
 // open opens the instance in a process.
@@ -165,11 +225,11 @@ func (p *process) kind(name string) KindDescription {
 	return KindDescription{}
 }
 
-// replay opens every instance in a process that was started again. One that cannot be
-// opened now is tried again by its next call.
-func (r *Running) replay(ctx context.Context, p *process) error {
+// replay opens every instance in a process that was started again, and returns them.
+// One that cannot be opened now is tried again by its next call.
+func (r *Running) replay(ctx context.Context, p *process) ([]*instance, error) {
 	r.mu.Lock()
-	all := slices.Collect(maps.Values(r.instances))
+	all := r.keptLocked()
 	r.mu.Unlock()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
@@ -184,7 +244,45 @@ func (r *Running) replay(ctx context.Context, p *process) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// settle locks r.mu at a moment when the process has none of the instances open that were
+// closed elsewhere since replay began: calls for another instance under such a name would
+// be answered with the old one's configuration.
+func (r *Running) settle(ctx context.Context, p *process, replayed []*instance) {
+	for {
+		r.mu.Lock()
+		stale := slices.DeleteFunc(slices.Clone(replayed), r.hasLocked)
+		if len(stale) == 0 {
+			return
+		}
+		r.mu.Unlock()
+		for _, i := range stale {
+			i.close(ctx, p)
+			replayed = slices.DeleteFunc(replayed, func(o *instance) bool { return o == i })
+		}
+	}
+}
+
+// hasLocked reports whether the instance is wanted still.
+//
+// REQUIRES: r.mu.
+func (r *Running) hasLocked(i *instance) bool { return r.instances[i.name] == i && i.gone == nil }
+
+// close ends the instance in a process where it is not wanted.
+func (i *instance) close(ctx context.Context, p *process) {
+	if _, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}); err != nil {
+		p.plugin.Logger.Warn("an instance that was given up could not be closed",
+			"instance", i.name, "error", fromRPC(err).Message)
+	}
+}
+
+// keptLocked are the instances that are not being taken back.
+//
+// REQUIRES: r.mu.
+func (r *Running) keptLocked() []*instance {
+	return slices.DeleteFunc(slices.Collect(maps.Values(r.instances)), func(i *instance) bool { return i.gone != nil })
 }
 
 // reopen opens an instance that the plugin says it does not have.
@@ -193,7 +291,7 @@ func (r *Running) reopen(ctx context.Context, name string) error {
 	i, ok := r.instances[name]
 	r.mu.Unlock()
 	if !ok {
-		return &Error{Message: "the instance is closed", Causes: []error{auth.ErrClosed}}
+		return errInstanceClosed()
 	}
 	p, err := r.current(ctx)
 	if err != nil {
@@ -203,7 +301,18 @@ func (r *Running) reopen(ctx context.Context, name string) error {
 	if err := i.open(ctx, p); err != nil {
 		return fromRPC(err)
 	}
+	r.mu.Lock()
+	wanted := r.hasLocked(i)
+	r.mu.Unlock()
+	if !wanted { // closed meanwhile, perhaps before it was opened
+		i.close(ctx, p)
+		return errInstanceClosed()
+	}
 	return nil
+}
+
+func errInstanceClosed() error {
+	return &Error{Message: "the instance is closed", Causes: []error{auth.ErrClosed}}
 }
 
 func (r *Running) forget(name string) {
@@ -213,14 +322,22 @@ func (r *Running) forget(name string) {
 }
 
 // closeInstance ends an instance. Where there is no process there is none to end.
-func (r *Running) closeInstance(ctx context.Context, name string) error {
-	r.forget(name)
-	ctx, cancel := withDefaultDeadline(ctx, r.limits().Call)
+func (r *Running) closeInstance(ctx context.Context, i *instance) error {
+	r.mu.Lock()
+	if r.hasLocked(i) {
+		delete(r.instances, i.name)
+	}
+	r.mu.Unlock()
+	limit := r.limits().Call
+	ctx, cancel := withDefaultDeadline(ctx, limit)
 	defer cancel()
 	err := r.call(ctx, "Close", "", func(ctx context.Context, p *process) error {
-		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: name})
+		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
 		return err
 	})
+	if err != nil && ctx.Err() != nil { // the plugin may never have heard of it
+		r.takeBack(i, limit)
+	}
 	if _, down := errors.AsType[*DownError](err); down || errors.Is(err, ErrClosed) {
 		return nil
 	}

@@ -55,5 +55,5 @@ func (s *metricsSink) Export(ctx context.Context, b metrics.Batch) (metrics.Resu
 
 // Close ends the instance.
 func (s *metricsSink) Close(ctx context.Context) error {
-	return s.running.closeInstance(ctx, s.instance.name)
+	return s.running.closeInstance(ctx, s.instance)
 }

@@ -39,6 +39,10 @@ func play(name string) bool {
 	case "good":
 		sdk.Main(sdk.Info{Name: "good", Version: "1.0.0", Environment: []string{"GOOD_*"}},
 			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
+	case "ender":
+		sdk.Main(sdk.Info{Name: "ender"}, sdk.Auth(newEnder, sdk.UsesSubject()))
+	case "slow":
+		sdk.Main(sdk.Info{Name: "slow"}, sdk.Auth(newSlow))
 	case "future": // a kind, and a major of a known one, that nobody speaks yet
 		serveBare(&future{})
 	case "lavish":

@@ -37,7 +37,7 @@ func (r *Running) Probe(ctx context.Context, in Instance) (*Prober, error) {
 
 // Close ends the instance.
 func (p *Prober) Close(ctx context.Context) error {
-	return p.running.closeInstance(ctx, p.instance.name)
+	return p.running.closeInstance(ctx, p.instance)
 }
 
 // Probe has the plugin look at a target.

@@ -37,7 +37,7 @@ func (r *Running) Replace(ctx context.Context, next Plugin) error {
 		img.close()
 		return err
 	}
-	err = r.replay(ctx, proc)
+	replayed, err := r.replay(ctx, proc)
 	if err == nil && !proc.begin() {
 		err = errors.New(proc.why())
 	}
@@ -47,7 +47,7 @@ func (r *Running) Replace(ctx context.Context, next Plugin) error {
 		return fmt.Errorf("host: plugin %s was not replaced, the old one keeps running: %w", r.name, err)
 	}
 	proc.end()
-	r.mu.Lock()
+	r.settle(ctx, proc, replayed)
 	oldProc, oldImage := r.proc, r.image
 	r.plugin, r.image, r.proc, r.down, r.failures = &next, img, proc, nil, 0
 	r.description = proc.description

@@ -27,6 +27,8 @@ type Running struct {
 	kick chan struct{}  // one place; wakes the supervisor after a Replace
 	tend sync.WaitGroup // the supervisor
 
+	leaving sync.WaitGroup // instances that are taken back; added to under mu while not closed
+
 	replacing sync.Mutex // held by Replace and Close, taken before mu
 
 	mu          sync.Mutex
@@ -106,7 +108,7 @@ func (r *Running) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Stats{
-		Starts: r.starts, Failures: r.failures, LastFailure: r.failure, Instances: len(r.instances), SHA256: r.image.digest,
+		Starts: r.starts, Failures: r.failures, LastFailure: r.failure, Instances: len(r.keptLocked()), SHA256: r.image.digest,
 	}
 	if r.proc != nil {
 		s.PID = r.proc.child.number()
@@ -139,6 +141,7 @@ func (r *Running) Close(ctx context.Context) error {
 	if p != nil {
 		err = p.stop(ctx)
 	}
+	r.leaving.Wait() // their calls ended with the process
 	img.close()
 	r.run.remove()
 	if err != nil {

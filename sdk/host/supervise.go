@@ -117,10 +117,11 @@ func (r *Running) restart() bool {
 		}
 	}()
 	proc, err := startProcess(ctx, p, img, r.run)
+	var replayed []*instance
 	if err == nil {
-		_ = r.replay(ctx, proc) // what cannot be opened now is opened by its next call
+		replayed, _ = r.replay(ctx, proc) // what cannot be opened now is opened by its next call
 	}
-	r.mu.Lock()
+	r.settle(ctx, proc, replayed)
 	defer r.mu.Unlock()
 	switch {
 	case r.plugin != p || r.closed: // Replace, or Close, was faster

@@ -94,7 +94,7 @@ func (d *Dialer) Close(ctx context.Context) error {
 		wg.Go(func() { errs[i] = c.Close(ctx, transport.ShuttingDown) })
 	}
 	wg.Wait()
-	errs[len(conns)] = d.running.closeInstance(ctx, d.instance.name)
+	errs[len(conns)] = d.running.closeInstance(ctx, d.instance)
 	return errors.Join(errs...)
 }
 
