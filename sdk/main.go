@@ -27,6 +27,11 @@ type Info struct {
 
 // Main serves the plugin to its host, and ends the process. Run by hand it explains
 // the plugin, and with --describe prints its description as JSON.
+//
+// While one processor is enough, which is looked at every 20 ms, it calls
+// runtime.GOMAXPROCS(1): short calls take up to a third less time then. A plugin that sets
+// GOMAXPROCS itself does so before Main, and then has no more than that. With GOMAXPROCS
+// in its environment Main leaves it alone.
 func Main(info Info, kinds ...Kind) {
 	os.Exit(run(info, kinds, os.Args[1:], os.Stdout, os.Stderr)) //nolint:forbidigo // this is the program's main
 }
