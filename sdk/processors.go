@@ -20,7 +20,7 @@ const (
 
 // governor keeps the program on one processor as long as that is enough. A plugin mostly
 // waits, for its host or for a server, and with idle processors beside, Go wakes a thread
-// on another one for each goroutine that a message passes on its way: a third of the time
+// on another one for each goroutine that a message passes on its way: up to a third of the time
 // of a short call.
 type governor struct {
 	all  int                  // processors that there are for us

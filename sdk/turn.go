@@ -9,8 +9,8 @@ import (
 // is still the same at the next look takes long.
 const turnLook = 5 * time.Millisecond
 
-// turn is the right to receive from a stream. Who has it does himself what was received,
-// which spares a switch of goroutines; if that takes long, he loses the turn, so that it
+// turn is the right to receive from a stream. The goroutine that has it does what it received,
+// which spares a switch of goroutines; if that takes long, it loses the turn, so that it
 // stands in nobody's way. A timer for each thing would cost more than most of them.
 type turn struct {
 	// lost is called when the turn was taken away: somebody else has to have it. Until it
