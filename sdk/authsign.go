@@ -68,7 +68,12 @@ type signStream struct {
 // enough to take them.
 func (x *signStream) receive() {
 	for began := time.Now(); ; {
-		m, err := x.stream.Recv()
+		var message wire.Received
+		err := x.stream.RecvMsg(&message)
+		var m wire.SignRequest
+		if err == nil {
+			m, err = wire.SignRequestFrom(message)
+		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = nil
@@ -78,18 +83,18 @@ func (x *signStream) receive() {
 		}
 		now := time.Now()
 		switch {
-		case m.GetCancel() != nil:
-			x.cancel(m.GetId())
-		case m.GetObservation() != nil: // takes note in memory and returns
-			_ = guard("Observe", func() error { return x.server.observe(m.GetObservation()) })
-		case m.GetCall() != nil:
-			ctx, done := x.begin(m, now)
+		case m.Cancel:
+			x.cancel(m.ID)
+		case m.Observation != nil: // takes note in memory and returns
+			_ = guard("Observe", func() error { return x.server.observe(m.Observation) })
+		case m.Call != nil:
+			ctx, done := x.begin(m.ID, m.Call, now)
 			mine, slow := false, x.slow.Load()
 			if (slow || now.Sub(began) < signAtOnce) && x.pass(slow) { // others wait
-				now = x.answer(ctx, m, done, now)
+				now = x.answer(ctx, m.ID, m.Call, done, now)
 			} else {
 				number := x.turn.begin()
-				now = x.answer(ctx, m, done, now)
+				now = x.answer(ctx, m.ID, m.Call, done, now)
 				mine = x.turn.end(number)
 			}
 			if !mine {
@@ -155,39 +160,44 @@ func (x *signStream) cancel(id uint64) {
 }
 
 // begin makes the context of a call, before anything else is received.
-func (x *signStream) begin(m *authv1.SignRequest, now time.Time) (context.Context, func()) {
+func (x *signStream) begin(id uint64, call *wire.SignCall, now time.Time) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(x.ctx)
 	done := cancel
-	if t := m.GetCall().GetTimeout(); t != nil {
+	if call.Timeout != nil {
 		var release func()
-		ctx, release = wire.Due(ctx, now.Add(t.AsDuration()))
+		ctx, release = wire.Due(ctx, now.Add(call.Timeout.AsDuration()))
 		done = func() { release(); cancel() }
 	}
 	x.mu.Lock()
-	x.cancels[m.GetId()] = cancel
+	x.cancels[id] = cancel
 	x.mu.Unlock()
 	return ctx, done
 }
 
 // answer answers a call that came at the time began, and reports when it had.
-func (x *signStream) answer(ctx context.Context, m *authv1.SignRequest, done func(), began time.Time) (answered time.Time) {
+func (x *signStream) answer(
+	ctx context.Context, id uint64, call *wire.SignCall, done func(), began time.Time,
+) (answered time.Time) {
 	defer done()
-	answer := &authv1.SignResponse{Id: m.GetId()}
-	var sig auth.Signature
-	err := guard("Sign", func() (err error) {
-		sig, err = x.server.sign(withTraceparent(ctx, m.GetCall().GetTraceparent()), m.GetCall())
+	var answer any
+	err := guard("Sign", func() error {
+		sig, err := x.server.sign(withTraceparent(ctx, call.Traceparent), call)
+		if err != nil {
+			return err
+		}
+		message, err := wire.SignatureTo(sig)
+		message = message.WithID(id)
+		answer = &message
 		return err
 	})
 	if err != nil {
-		answer.Message = &authv1.SignResponse_Failure{Failure: wire.Failure(err)}
-	} else {
-		answer.Message = &authv1.SignResponse_Signature{Signature: wire.SignatureTo(sig)}
+		answer = &authv1.SignResponse{Id: id, Message: &authv1.SignResponse_Failure{Failure: wire.Failure(err)}}
 	}
 	x.mu.Lock()
-	delete(x.cancels, m.GetId())
+	delete(x.cancels, id)
 	x.mu.Unlock()
 	x.sending.Lock()
-	_ = x.stream.Send(answer) // a stream that is broken ends in Recv
+	_ = x.stream.SendMsg(answer) // a stream that is broken ends in Recv
 	x.sending.Unlock()
 	answered = time.Now()
 	if slow := answered.Sub(began) > turnLook; slow != x.slow.Load() {
@@ -195,8 +205,9 @@ func (x *signStream) answer(ctx context.Context, m *authv1.SignRequest, done fun
 	}
 	return answered
 }
-func (s *authServer) sign(ctx context.Context, call *authv1.SignCall) (auth.Signature, error) {
-	p, end, err := s.provider(call.GetInstance())
+
+func (s *authServer) sign(ctx context.Context, call *wire.SignCall) (auth.Signature, error) {
+	p, end, err := s.provider(call.Instance)
 	if err != nil {
 		return auth.Signature{}, err
 	}
@@ -205,7 +216,7 @@ func (s *authServer) sign(ctx context.Context, call *authv1.SignCall) (auth.Sign
 	if !ok {
 		return auth.Signature{}, fmt.Errorf("the instance does not sign: %w", auth.ErrUnsupported)
 	}
-	return signer.Sign(ctx, wire.RequestFrom(call.GetRequest()), wire.HTTPRequestFrom(call.GetHttp()))
+	return signer.Sign(ctx, call.Request, call.HTTP)
 }
 
 func (s *authServer) observe(m *authv1.Observation) error {

@@ -39,7 +39,7 @@ func serve(d wire.Description, kinds []kind) int {
 		Logger:  hclog.NewNullLogger(),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts,
-				grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
+				grpc.ForceServerCodecV2(wire.Codec()), grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
 				grpc.StaticStreamWindowSize(wire.Window), grpc.StaticConnWindowSize(wire.Window),
 				grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(streaming))...)
 		},

@@ -163,9 +163,18 @@ func TestASignatureThatIsTooLargeFailsAlone(t *testing.T) {
 	if _, err := s.Sign(t.Context(), request("x"), hr); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
 		t.Errorf("got %v", err)
 	}
-	hr.URL = "https://api.example/"
-	if _, err := s.Sign(t.Context(), request("x"), hr); err != nil || r.Stats().Starts != 1 {
-		t.Errorf("the next: %v, after %d starts", err, r.Stats().Starts)
+	refused := 0
+	for n := range 40 { // up to the limit and beyond it
+		hr.URL = "https://api.example/?" + strings.Repeat("q", 1<<20-400+10*n)
+		_, err := s.Sign(t.Context(), request("x"), hr)
+		if err != nil && strings.Contains(err.Error(), "Limits.MessageBytes") {
+			refused++
+		} else if err != nil || refused > 0 {
+			t.Fatalf("a message %d bytes longer, after %d that were too large: %v", 10*n, refused, err)
+		}
+	}
+	if refused == 0 || refused == 40 || r.Stats().Starts != 1 {
+		t.Errorf("%d of 40 were too large, after %d starts", refused, r.Stats().Starts)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -261,6 +262,8 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		value = "gone through"
 	case "trace":
 		value = sdk.Traceparent(ctx)
+	case "letgo":
+		value = fmt.Sprint(letGo.Load())
 	}
 	return auth.Credentials{
 		Header: http.Header{"Authorization": {value}}, Generation: "g1",
@@ -271,6 +274,7 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 var (
 	ballast    [][]byte
 	rendezvous = make(chan struct{})
+	letGo      atomic.Int64 // signatures that were cancelled
 )
 
 // poison is what a log line must never be taken for.
@@ -295,11 +299,16 @@ func (g *good) Sign(ctx context.Context, req auth.Request, hr auth.HTTPRequest) 
 		panic("4711")
 	case "hang":
 		<-ctx.Done()
+		if errors.Is(ctx.Err(), context.Canceled) {
+			letGo.Add(1)
+		}
 		return auth.Signature{}, ctx.Err()
 	case "throttled":
 		return auth.Signature{}, &auth.ThrottledError{RetryAfter: time.Second}
 	case "query":
 		return auth.Signature{RawQuery: "a=b c"}, nil
+	case "bytes":
+		return auth.Signature{RawQuery: "a=\xff"}, nil
 	}
 	return auth.Signature{
 		Header:   http.Header{"Authorization": {fmt.Sprintf("sig %s %s %x", hr.Method, hr.URL, hr.BodySHA256[:2])}},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -187,8 +189,16 @@ func TestAnObservationReachesThePlugin(t *testing.T) {
 		}
 		return got == want
 	})
+	for n := range 3 * maxNotes { // each takes its place and gives it back
+		want := fmt.Sprintf("%d https://api.example/mcp 202 map[]", n)
+		eventually(t, "observation "+strconv.Itoa(n)+" arrives", func() bool {
+			o.Observe(request("\xff"), auth.Observation{URL: "https://api.example/mcp", Status: 202}) // cannot cross
+			o.Observe(request(strconv.Itoa(n)), auth.Observation{URL: "https://api.example/mcp", Status: 202})
+			return value(t, a, "observed") == want
+		})
+	}
 	if r.Stats().PID != pid {
-		t.Error("a panic over an observation ended the plugin")
+		t.Error("a panic over an observation, or text that is not UTF-8, ended the plugin")
 	}
 	if _, ok := auth.AsObserver(open(t, launch(t, part(t, "good")), Instance{Name: "a"})); ok {
 		t.Error("an instance that observes nothing says that it does")

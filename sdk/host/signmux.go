@@ -9,12 +9,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/go-mcpool/mcpool/sdk/auth"
 	authv1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/auth/v1"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 const (
-	// streamRoom is what a message of the stream has besides the call.
+	// streamRoom is what a message of the stream has besides the call: its number, and what
+	// gRPC and HTTP/2 put before it.
 	streamRoom = 64
 	// unsent is how much may be under way for a send that surely does not wait. gRPC takes
 	// a message at once while less than 64 KiB of the stream wait to be written, and what
@@ -57,16 +59,16 @@ type signMux struct {
 
 // outgoing is a message, with who waits for its answer; nil where nobody does.
 type outgoing struct {
-	req  *authv1.SignRequest
-	size int
-	w    *signWaiter
+	message wire.Encoded
+	w       *signWaiter
+	note    bool // an observation
 }
 
 // signWaiter waits for the answer to a call.
 type signWaiter struct {
-	answer chan *authv1.SignResponse // one place; nil says that it is too late
-	due    time.Time                 // zero where the context tells
-	upTo   uint64                    // guarded by signMux.mu; its sent when the call was, 0 before
+	answer chan *wire.SignResponse // one place; nil says that it is too late
+	due    time.Time               // zero where the context tells
+	upTo   uint64                  // guarded by signMux.mu; its sent when the call was, 0 before
 }
 
 func newSignMux(conn *grpc.ClientConn) *signMux {
@@ -79,37 +81,36 @@ func newSignMux(conn *grpc.ClientConn) *signMux {
 	return m
 }
 
-// sign makes one call, whose message has size bytes. It never waits longer than ctx, or
-// than until due where that is set, whatever the plugin does.
-func (m *signMux) sign(ctx context.Context, due time.Time, call *authv1.SignCall, size int) (*authv1.Signature, error) {
-	w := &signWaiter{answer: make(chan *authv1.SignResponse, 1), due: due}
-	req := &authv1.SignRequest{Message: &authv1.SignRequest_Call{Call: call}}
+// sign makes one call. It never waits longer than ctx, or than until due where that is
+// set, whatever the plugin does.
+func (m *signMux) sign(ctx context.Context, due time.Time, call wire.Encoded) (auth.Signature, error) {
+	w := &signWaiter{answer: make(chan *wire.SignResponse, 1), due: due}
 	m.mu.Lock()
 	if m.broken != nil {
 		m.mu.Unlock()
-		return nil, m.broken
+		return auth.Signature{}, m.broken
 	}
 	m.last++
-	req.Id = m.last
-	m.pending[req.GetId()] = w
+	id := m.last
+	m.pending[id] = w
 	m.expectLocked(due)
-	m.queue = append(m.queue, outgoing{req, size + streamRoom, w})
+	m.queue = append(m.queue, outgoing{message: call.WithID(id), w: w})
 	m.startLocked()
 	m.flushLocked(false)
 	m.mu.Unlock()
 	select {
 	case a := <-w.answer:
 		if a == nil {
-			return nil, m.giveUp(req.GetId(), w, context.DeadlineExceeded)
+			return auth.Signature{}, m.giveUp(id, w, context.DeadlineExceeded)
 		}
-		if f := a.GetFailure(); f != nil {
-			return nil, wire.FromFailure(f)
+		if a.Failure != nil {
+			return auth.Signature{}, wire.FromFailure(a.Failure)
 		}
-		return a.GetSignature(), nil
+		return a.Signature, nil
 	case <-m.ended:
-		return nil, m.why()
+		return auth.Signature{}, m.why()
 	case <-ctx.Done():
-		return nil, m.giveUp(req.GetId(), w, ctx.Err())
+		return auth.Signature{}, m.giveUp(id, w, ctx.Err())
 	}
 }
 
@@ -153,24 +154,25 @@ func (m *signMux) giveUp(id uint64, w *signWaiter, cause error) error {
 		return &Error{Message: "the plugin did not take the request in time", Causes: []error{cause}}
 	}
 	if m.broken == nil {
-		cancel := &authv1.SignRequest{Id: id, Message: &authv1.SignRequest_Cancel{Cancel: &authv1.Cancel{}}}
-		m.queue = append(m.queue, outgoing{req: cancel, size: streamRoom})
+		m.queue = append(m.queue, outgoing{message: wire.SignCancelTo(id)})
 		m.wakePump()
 	}
 	return &Error{Message: "the plugin did not answer in time", Ran: true, Causes: []error{cause}}
 }
 
-// observe sends an observation, unless the plugin is slow to take them.
+// observe sends an observation, unless it is not valid or the plugin is slow to take them.
 func (m *signMux) observe(o *authv1.Observation) {
-	req := &authv1.SignRequest{Message: &authv1.SignRequest_Observation{Observation: o}}
-	size := proto.Size(req)
+	message, err := proto.Marshal(&authv1.SignRequest{Message: &authv1.SignRequest_Observation{Observation: o}})
+	if err != nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.broken != nil || m.notes == maxNotes {
 		return
 	}
 	m.notes++
-	m.queue = append(m.queue, outgoing{req: req, size: size})
+	m.queue = append(m.queue, outgoing{message: message, note: true})
 	m.startLocked()
 	m.wakePump()
 }
@@ -194,7 +196,7 @@ func (m *signMux) wakePump() {
 
 // pump opens the stream, and sends what callers leave to it.
 func (m *signMux) pump() {
-	stream, err := authv1.NewAuthServiceClient(m.conn).Sign(m.ctx)
+	stream, err := authv1.NewAuthServiceClient(m.conn).Sign(m.ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		m.fail(err)
 		return
@@ -231,15 +233,16 @@ func (m *signMux) flushLocked(patient bool) {
 		}
 		next := m.queue[0]
 		m.queue = slices.Delete(m.queue, 0, 1)
-		m.sent += uint64(next.size) //nolint:gosec // a size
+		m.sent += uint64(len(next.message) + streamRoom)
 		if next.w != nil {
 			next.w.upTo = m.sent
-		} else if next.req.GetObservation() != nil {
+		}
+		if next.note {
 			m.notes--
 		}
 		stream := m.stream
 		m.mu.Unlock()
-		_ = stream.Send(next.req) // receive learns why not
+		_ = stream.SendMsg(&next.message) // receive learns why not
 		m.mu.Lock()
 	}
 }
@@ -247,20 +250,25 @@ func (m *signMux) flushLocked(patient bool) {
 // receive gives answers to who waits for them.
 func (m *signMux) receive(stream signStream) {
 	for {
-		a, err := stream.Recv()
+		var message wire.Received
+		err := stream.RecvMsg(&message)
+		var a wire.SignResponse
+		if err == nil {
+			a, err = wire.SignResponseFrom(message)
+		}
 		if err != nil {
 			m.fail(err)
 			return
 		}
 		m.mu.Lock()
-		w := m.pending[a.GetId()]
+		w := m.pending[a.ID]
 		if w != nil {
-			delete(m.pending, a.GetId())
+			delete(m.pending, a.ID)
 			m.taken = max(m.taken, w.upTo)
 		}
 		m.mu.Unlock()
 		if w != nil {
-			w.answer <- a
+			w.answer <- &a
 		}
 	}
 }

@@ -184,16 +184,6 @@ func OutcomeFrom(o authv1.Outcome) auth.Outcome {
 	}
 }
 
-// SignatureTo makes the message.
-func SignatureTo(s auth.Signature) *authv1.Signature {
-	return &authv1.Signature{Headers: HeaderTo(s.Header), RawQuery: s.RawQuery, Generation: Clean(s.Generation, maxMessage)}
-}
-
-// SignatureFrom is the way back.
-func SignatureFrom(m *authv1.Signature) auth.Signature {
-	return auth.Signature{Header: HeaderFrom(m.GetHeaders()), RawQuery: m.GetRawQuery(), Generation: m.GetGeneration()}
-}
-
 func timeTo(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
