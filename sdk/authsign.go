@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	authv1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/auth/v1"
@@ -25,7 +26,7 @@ const signAtOnce = 5 * time.Microsecond
 func (s *authServer) Sign(stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	x := &signStream{
-		server: s, stream: stream, ctx: ctx, limit: runtime.NumCPU(),
+		server: s, stream: stream, ctx: ctx, limit: runtime.NumCPU(), largest: messageLimit(),
 		ended: make(chan error, 1), next: make(chan struct{}, 1),
 		cancels: make(map[uint64]context.CancelFunc), receivers: 1,
 	}
@@ -49,9 +50,12 @@ type signStream struct {
 	stream grpc.BidiStreamingServer[authv1.SignRequest, authv1.SignResponse]
 	ctx    context.Context //nolint:containedctx // the stream's
 	limit  int             // goroutines for signatures that are not slow
-	turn   *turn
-	ended  chan error    // one place; why nothing is received any more
-	next   chan struct{} // one place; for one that waits for its turn
+	// largest is how many bytes a message may have. One that has more would end the stream
+	// for everybody.
+	largest int
+	turn    *turn
+	ended   chan error    // one place; why nothing is received any more
+	next    chan struct{} // one place; for one that waits for its turn
 
 	running sync.WaitGroup
 	slow    atomic.Bool // the last signature was
@@ -187,11 +191,19 @@ func (x *signStream) answer(
 		}
 		message, err := wire.SignatureTo(sig)
 		message = message.WithID(id)
+		if err == nil && len(message) > x.largest {
+			err = fmt.Errorf("the signature takes %d bytes, and Limits.MessageBytes allows %d", len(message), x.largest)
+		}
 		answer = &message
 		return err
 	})
 	if err != nil {
-		answer = &authv1.SignResponse{Id: id, Message: &authv1.SignResponse_Failure{Failure: wire.Failure(err)}}
+		f := wire.Failure(err)
+		failure := &authv1.SignResponse{Id: id, Message: &authv1.SignResponse_Failure{Failure: f}}
+		if proto.Size(failure) > x.largest {
+			f.Causes = nil
+		}
+		answer = failure
 	}
 	x.mu.Lock()
 	delete(x.cancels, id)

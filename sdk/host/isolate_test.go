@@ -155,17 +155,24 @@ func TestAMessageMayBeLargeAndNotTooLarge(t *testing.T) {
 func TestASignatureThatIsTooLargeFailsAlone(t *testing.T) {
 	t.Parallel()
 	p := part(t, "good")
-	p.Limits.MessageBytes = 1 << 20
+	p.Limits.MessageBytes = 1 << 17
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
 	s, _ := auth.AsSigner(a)
-	hr := auth.HTTPRequest{URL: "https://api.example/?" + strings.Repeat("q", 1<<20)}
+	hr := auth.HTTPRequest{URL: "https://api.example/?" + strings.Repeat("q", 1<<17)}
 	if _, err := s.Sign(t.Context(), request("x"), hr); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
 		t.Errorf("got %v", err)
 	}
+	hr.URL = "https://api.example/"
+	if _, err := s.Sign(t.Context(), request("big"), hr); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
+		t.Errorf("an answer that is too large: %v", err)
+	}
+	if _, err := s.Sign(t.Context(), request("faults"), hr); err == nil || !strings.Contains(err.Error(), "ppp") {
+		t.Errorf("a failure that is too large: %v", err)
+	}
 	refused := 0
 	for n := range 40 { // up to the limit and beyond it
-		hr.URL = "https://api.example/?" + strings.Repeat("q", 1<<20-400+10*n)
+		hr.URL = "https://api.example/?" + strings.Repeat("q", 1<<17-400+10*n)
 		_, err := s.Sign(t.Context(), request("x"), hr)
 		if err != nil && strings.Contains(err.Error(), "Limits.MessageBytes") {
 			refused++

@@ -309,6 +309,14 @@ func (g *good) Sign(ctx context.Context, req auth.Request, hr auth.HTTPRequest) 
 		return auth.Signature{RawQuery: "a=b c"}, nil
 	case "bytes":
 		return auth.Signature{RawQuery: "a=\xff"}, nil
+	case "big":
+		return auth.Signature{RawQuery: strings.Repeat("q", 1<<20)}, nil
+	case "faults":
+		var errs []error
+		for range 64 {
+			errs = append(errs, &auth.ConfigError{Field: "f", Problem: strings.Repeat("p", 4<<10)})
+		}
+		return auth.Signature{}, errors.Join(errs...)
 	}
 	return auth.Signature{
 		Header:   http.Header{"Authorization": {fmt.Sprintf("sig %s %s %x", hr.Method, hr.URL, hr.BodySHA256[:2])}},
