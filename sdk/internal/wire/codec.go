@@ -14,8 +14,26 @@ type Encoded []byte
 // Received is a message in its wire form. What is cut out of it is no copy.
 type Received string
 
-// Codec is gRPC's codec for protocol buffers, which sends *Encoded and fills *Received too.
-func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
+// Codec is the codec that the program has for protocol buffers, gRPC's if nobody registered
+// another, which sends *Encoded and fills *Received too.
+func Codec() encoding.CodecV2 {
+	if old := encoding.GetCodec(proto.Name); old != nil {
+		return codec{bridge{old}}
+	}
+	return codec{encoding.GetCodecV2(proto.Name)}
+}
+
+// bridge is a codec of the older kind, which knows no pieces.
+type bridge struct{ encoding.Codec }
+
+func (b bridge) Marshal(v any) (mem.BufferSlice, error) {
+	data, err := b.Codec.Marshal(v)
+	return mem.BufferSlice{mem.SliceBuffer(data)}, err
+}
+
+func (b bridge) Unmarshal(data mem.BufferSlice, v any) error {
+	return b.Codec.Unmarshal(data.Materialize(), v)
+}
 
 type codec struct{ encoding.CodecV2 }
 

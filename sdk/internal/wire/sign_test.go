@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -302,30 +301,5 @@ func TestTextThatIsNotUTF8IsNamed(t *testing.T) {
 		if e, ok := errors.AsType[*NotUTF8Error](err); !ok || e.Field != field {
 			t.Errorf("%s: %v", field, err)
 		}
-	}
-}
-
-func TestTheCodecTakesMessagesInPieces(t *testing.T) {
-	t.Parallel()
-	c := Codec()
-	var got Received
-	if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer("ab"), mem.SliceBuffer("c")}, &got); err != nil || got != "abc" {
-		t.Errorf("%q, %v", got, err)
-	}
-	sent := Encoded("abc")
-	if data, err := c.Marshal(&sent); err != nil || string(data.Materialize()) != "abc" {
-		t.Errorf("%q, %v", data.Materialize(), err)
-	}
-	m := &authv1.SignRequest{Id: 300} // any other is a message of the generated code
-	data, err := c.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back authv1.SignRequest
-	if err := c.Unmarshal(data, &back); err != nil || !proto.Equal(m, &back) {
-		t.Errorf("%v, %v", &back, err)
-	}
-	if c.Name() != "proto" { // what says so in a header is understood by every server
-		t.Error(c.Name())
 	}
 }
