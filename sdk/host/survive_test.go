@@ -19,15 +19,21 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
-// eventually polls until the condition holds, for as long as the test may run.
+// eventually polls until the condition holds. It gives up while there is time left to say
+// so: a test binary whose time is over says where it stands, and nothing of what it was
+// waiting for.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	var late <-chan time.Time // never, where the tests have no limit
+	if end, limited := t.Deadline(); limited {
+		late = time.After(time.Until(end) * 3 / 4)
+	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
+		case <-late:
 			t.Fatalf("never: %s", what)
 		}
 	}
