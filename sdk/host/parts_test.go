@@ -47,6 +47,8 @@ func play(name string) bool {
 		serveBare(&future{})
 	case "lavish":
 		serveBare(&lavish{})
+	case "stubborn":
+		serveBare(&stubborn{})
 	case "crashes": // the first time it is good
 		mark := filepath.Join(os.Getenv("CRASH_DIR"), "mark")
 		if _, err := os.Stat(mark); err == nil {

@@ -41,13 +41,19 @@ func (r *Running) Replace(ctx context.Context, next Plugin) error {
 	if err == nil && !proc.begin() {
 		err = errors.New(proc.why())
 	}
-	if err != nil {
+	refuse := func(err error) error {
 		proc.destroy()
 		img.close()
 		return fmt.Errorf("host: plugin %s was not replaced, the old one keeps running: %w", r.name, err)
 	}
+	if err != nil {
+		return refuse(err)
+	}
 	proc.end()
-	r.settle(ctx, proc, replayed)
+	if err := r.settle(ctx, proc, replayed); err != nil {
+		r.mu.Unlock()
+		return refuse(err)
+	}
 	oldProc, oldImage := r.proc, r.image
 	r.plugin, r.image, r.proc, r.down, r.failures = &next, img, proc, nil, 0
 	r.description = proc.description

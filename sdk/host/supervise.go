@@ -121,15 +121,18 @@ func (r *Running) restart() bool {
 	if err == nil {
 		replayed, _ = r.replay(ctx, proc) // what cannot be opened now is opened by its next call
 	}
-	r.settle(ctx, proc, replayed)
+	if unsettled := r.settle(ctx, proc, replayed); err == nil {
+		err = unsettled
+	}
 	defer r.mu.Unlock()
+	overtaken := func() bool { return r.plugin != p || r.closed } // by Replace, or Close
+	if proc != nil && (err != nil || overtaken()) {
+		r.mu.Unlock()
+		proc.destroy()
+		r.mu.Lock()
+	}
 	switch {
-	case r.plugin != p || r.closed: // Replace, or Close, was faster
-		if proc != nil {
-			r.mu.Unlock()
-			proc.destroy()
-			r.mu.Lock()
-		}
+	case overtaken():
 	case err != nil:
 		p.Logger.Warn("plugin could not be started again", "error", err)
 		r.failedLocked(err)

@@ -39,6 +39,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// inTime is what f returns, and fails the test if f does not return.
+func inTime[T any](t *testing.T, what string, f func() T) T {
+	t.Helper()
+	done := make(chan T, 1)
+	go func() { done <- f() }()
+	eventually(t, what, func() bool { return len(done) == 1 })
+	return <-done
+}
+
 // alive reports whether a process is there and no zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
