@@ -235,3 +235,76 @@ func TestASecondCloseOfAnInstanceEndsNoOtherOfItsName(t *testing.T) {
 		t.Errorf("%d instances, want the other", n)
 	}
 }
+
+// A Replace has no time that Close does not have.
+func TestCloseEndsAReplaceThatIsUnderWay(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CRASH_DIR", dir)
+	writeFile(t, filepath.Join(dir, "mark"), "", 0o600)
+	r := launch(t, part(t, "good"))
+	next := part(t, "waits")
+	next.Env = []string{"CRASH_*"}
+	next.Limits.Start = 1000 * time.Hour
+	replaced := make(chan error, 1)
+	go func() { replaced <- r.Replace(context.Background(), next) }()
+	started := filepath.Join(dir, "second")
+	eventually(t, "the new process is there", func() bool { return exists(started) })
+	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-replaced; !errors.Is(err, ErrClosed) {
+		t.Errorf("Replace: %v", err)
+	}
+	text, err := os.ReadFile(started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new process ends", func() bool { return !alive(pidOf(t, string(text))) })
+}
+
+func TestCloseHasNoMoreTimeThanItsContextDuringAReplace(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.Limits.Drain = 1000 * time.Hour
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	dir := value(t, a, "state")
+	result := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		_, err := a.Credentials(ctx, request("gate"))
+		result <- err
+	}()
+	eventually(t, "the call is under way", func() bool { return exists(filepath.Join(dir, "waiting")) })
+	replaced := make(chan error, 1)
+	go func() { replaced <- r.Replace(context.Background(), part(t, "next")) }()
+	eventually(t, "new calls go to the new process", func() bool { return r.Describe().Version == "2.0.0" })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_ = inTime(t, "Close returns", func() error { return r.Close(ctx) })
+	if err := <-replaced; err == nil || !strings.Contains(err.Error(), "1 calls were cut short") {
+		t.Errorf("Replace: %v", err)
+	}
+	if err := <-result; err == nil {
+		t.Error("the call that was cut short succeeded")
+	}
+}
+
+func TestAProcessThatIsNoGoodAnyMoreIsNotPutInPlace(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	r.mu.Lock()
+	p, img := r.plugin, r.image
+	r.mu.Unlock()
+	proc, err := startProcess(t.Context(), p, img, r.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proc.destroy()
+	proc.condemn("it is tired")
+	if err := r.furnish(t.Context(), proc); err == nil || err.Error() != "it is tired" {
+		t.Errorf("got %v", err)
+		r.mu.Unlock()
+	}
+}

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -25,7 +24,7 @@ func (r *Running) supervise() {
 		case <-p.condemned:
 			r.bury(p)
 		case <-r.kick: // Replace put another in its place
-		case <-r.done:
+		case <-r.life.Done():
 			return
 		}
 	}
@@ -98,30 +97,14 @@ func (r *Running) restart() bool {
 	p, img, failures := r.plugin, r.image, r.failures
 	r.mu.Unlock()
 	if !r.pause(jitter(backoff(&p.Limits, failures))) {
-		select {
-		case <-r.done:
-			return false
-		default:
-			return true // kicked
-		}
+		return r.life.Err() == nil // kicked
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-r.done:
-			cancel()
-		case <-stop:
-		}
-	}()
-	proc, err := startProcess(ctx, p, img, r.run)
+	proc, err := startProcess(r.life, p, img, r.run)
 	var replayed []*instance
 	if err == nil {
-		replayed, _ = r.replay(ctx, proc) // what cannot be opened now is opened by its next call
+		replayed, _ = r.replay(r.life, proc) // what cannot be opened now is opened by its next call
 	}
-	if unsettled := r.settle(ctx, proc, replayed); err == nil {
+	if unsettled := r.settle(r.life, proc, replayed); err == nil {
 		err = unsettled
 	}
 	defer r.mu.Unlock()
