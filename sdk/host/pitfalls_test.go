@@ -314,7 +314,10 @@ func TestEveryCallOnAConnectionHasADeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, err = basev1.NewPluginServiceClient(conn).Health(context.Background(), &basev1.HealthRequest{})
+	err = inTime(t, "the call returns", func() error {
+		_, err := basev1.NewPluginServiceClient(conn).Health(context.Background(), &basev1.HealthRequest{})
+		return err
+	})
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("got %v", err)
 	}
