@@ -40,6 +40,7 @@ type stubbornConfig struct {
 	Wait   string `json:"wait"`   // it opens when this file is there, and leaves another while it waits
 	Hang   int    `json:"hang"`   // so often a CloseInstance has no answer and no effect
 	Refuse bool   `json:"refuse"` // each CloseInstance fails, and has no effect
+	Boast  string `json:"boast"`  // a capability that it claims to have
 }
 
 func (s *stubborn) GRPCServer(_ *plugin.GRPCBroker, srv *grpc.Server) error {
@@ -63,7 +64,7 @@ func (s *stubborn) Open(_ context.Context, req *basev1.OpenRequest) (*basev1.Ope
 		return nil, errors.New("it is open with another configuration")
 	}
 	s.open = req.GetConfig()
-	return &basev1.OpenResponse{}, nil
+	return &basev1.OpenResponse{Capabilities: []string{cfg.Boast}}, nil
 }
 
 func (s *stubborn) CloseInstance(ctx context.Context, _ *basev1.CloseInstanceRequest) (*basev1.CloseInstanceResponse, error) {

@@ -84,7 +84,7 @@ func play(name string) bool {
 		fmt.Println("hello, world")
 		time.Sleep(time.Hour)
 	case "exits":
-		fmt.Fprintln(os.Stderr, "no such database")
+		fmt.Fprint(os.Stderr, "no such database\nlast words")
 		os.Exit(3)
 	case "mute":
 		time.Sleep(time.Hour)
@@ -282,8 +282,11 @@ var poison = []string{
 }
 
 func (g *good) Challenge(_ context.Context, _ auth.Request, ch auth.Challenge) (auth.Outcome, error) {
-	if ch.Status == http.StatusForbidden {
+	switch ch.Status {
+	case http.StatusForbidden:
 		return auth.NeedsLogin, nil
+	case http.StatusProxyAuthRequired:
+		return auth.Retry, fmt.Errorf("somebody has to log in: %w", auth.ErrInteractionRequired)
 	}
 	if string(ch.Body) != "body" || ch.Generation != "g1" || ch.Header.Get("WWW-Authenticate") != "Bearer" {
 		return auth.GiveUp, fmt.Errorf("not what was sent: %v", ch)
