@@ -116,7 +116,7 @@ func TestAStoppedPluginIsReplacedAndHoldsNobody(t *testing.T) {
 func TestACallOnAStoppedPluginEndsAtItsDeadlineAndCloseEnds(t *testing.T) {
 	t.Parallel()
 	p := part(t, "good")
-	p.Limits.Drain, p.Limits.Shutdown = 10*time.Millisecond, 500*time.Millisecond
+	p.Limits.Drain, p.Limits.Shutdown, p.Limits.Call = 10*time.Millisecond, 500*time.Millisecond, 1000*time.Hour
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
 	s, _ := auth.AsSigner(a)
@@ -130,7 +130,7 @@ func TestACallOnAStoppedPluginEndsAtItsDeadlineAndCloseEnds(t *testing.T) {
 	if _, err := s.Sign(ctx, request("x"), auth.HTTPRequest{URL: "https://api.example/"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Sign: %v", err)
 	}
-	if err := r.Close(t.Context()); err != nil {
+	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	eventually(t, "the stopped process ends", func() bool { return !alive(pid) })
