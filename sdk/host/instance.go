@@ -192,7 +192,8 @@ func (r *Running) tryClose(i *instance, within time.Duration) bool {
 		return true // what had it is gone, and what is started does not get it
 	}
 	p.end()
-	return i.close(ctx, p) == nil || ctx.Err() == nil
+	err = i.close(ctx, p)
+	return err == nil || errors.Is(err, errLost)
 }
 
 // open opens the instance in a process.
@@ -301,10 +302,16 @@ func (i *instance) close(ctx context.Context, p *process) error {
 	}
 	e := fromRPC(err)
 	p.plugin.Logger.Warn("an instance that was given up could not be closed", "instance", i.name, "error", e.Message)
-	if ctx.Err() != nil || errors.Is(e, errLost) {
+	if overdue(ctx, e) || errors.Is(e, errLost) {
 		return e
 	}
 	return nil
+}
+
+// overdue reports whether a call failed because its time was over. The plugin may notice
+// that before the context does.
+func overdue(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // keptLocked are the instances that are not being taken back.
@@ -378,7 +385,7 @@ func (r *Running) closeInstance(ctx context.Context, i *instance) error {
 		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
 		return err
 	})
-	if err != nil && ctx.Err() != nil { // the plugin may never have heard of it
+	if err != nil && overdue(ctx, err) { // the plugin may never have heard of it
 		r.takeBack(i, limit)
 	}
 	if _, down := errors.AsType[*DownError](err); down || errors.Is(err, ErrClosed) {

@@ -176,3 +176,27 @@ func TestASubjectIsAskedForOnceHoweverOftenTheCallIsRepeated(t *testing.T) {
 		t.Errorf("%v, %v, asked %d times", c, err, asked)
 	}
 }
+
+func TestAnInstanceIsNotTakenBackUnderTheNameOfAnotherOrAfterClose(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	a := open(t, r, Instance{Name: "a"})
+	old := a.(*authProvider).instance
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "other"}})
+	r.takeBack(old, time.Minute)
+	if got := value(t, b, "key"); got != "other" || r.Stats().Instances != 1 {
+		t.Errorf("%q answers, of %d", got, r.Stats().Instances)
+	}
+	if err := errors.Join(b.Close(t.Context()), r.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	r.takeBack(old, time.Minute)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.instances) != 0 {
+		t.Error("it is taken back from a plugin that is closed")
+	}
+}
