@@ -134,6 +134,17 @@ func TestAnInstanceIsClosedAgainUntilThePluginAnswers(t *testing.T) {
 	if err := a.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("Close: %v", err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := a.Close(ctx); err != nil { // waits until it is
+		t.Errorf("a second Close: %v", err)
+	}
+	r.mu.Lock()
+	left := len(r.instances)
+	r.mu.Unlock()
+	if left != 0 {
+		t.Error("the name is not free after the second Close")
+	}
 	b := open(t, r, Instance{Name: "a", Config: stubbornConfig{Name: "second"}})
 	if got := who(t, b); got != "second" {
 		t.Errorf("%s answers", got)

@@ -299,6 +299,9 @@ func TestTheCircuitOpensAfterSoManyFailuresAndSaysUntilWhen(t *testing.T) {
 				}
 				continue
 			}
+			if r.down == nil {
+				t.Fatalf("it is closed after %d failures", n+1)
+			}
 			want := DownError{Plugin: "x", Failures: n + 1, RetryAt: time.Now().Add(time.Second << (n - 1)), Err: r.down.Err}
 			if *r.down != want || r.down.Err.Error() != fmt.Sprint("failure ", n+1) {
 				t.Errorf("after %d failures %+v", n+1, r.down)
