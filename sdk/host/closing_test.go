@@ -280,7 +280,7 @@ func TestCloseHasNoMoreTimeThanItsContextDuringAReplace(t *testing.T) {
 	p.Limits.Drain = 1000 * time.Hour
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
-	dir := value(t, a, "state")
+	dir, old := value(t, a, "state"), r.Stats().PID
 	result := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -295,6 +295,9 @@ func TestCloseHasNoMoreTimeThanItsContextDuringAReplace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_ = inTime(t, "Close returns", func() error { return r.Close(ctx) })
+	if alive(old) {
+		t.Error("Close left the process that was replaced")
+	}
 	if err := <-replaced; err == nil || !strings.Contains(err.Error(), "1 calls were cut short") {
 		t.Errorf("Replace: %v", err)
 	}
@@ -303,20 +306,30 @@ func TestCloseHasNoMoreTimeThanItsContextDuringAReplace(t *testing.T) {
 	}
 }
 
-func TestAProcessThatIsNoGoodAnyMoreIsNotPutInPlace(t *testing.T) {
+func TestAProcessThatIsNoGoodAnyMoreOrComesTooLateIsNotPutInPlace(t *testing.T) {
 	t.Parallel()
-	r := launch(t, part(t, "good"))
-	r.mu.Lock()
-	p, img := r.plugin, r.image
-	r.mu.Unlock()
-	proc, err := startProcess(t.Context(), p, img, r.run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer proc.destroy()
-	proc.condemn("it is tired")
-	if err := r.furnish(t.Context(), proc); err == nil || err.Error() != "it is tired" {
-		t.Errorf("got %v", err)
-		r.mu.Unlock()
+	for want, happens := range map[string]func(*Running, *process) error{
+		"it is tired":  func(_ *Running, p *process) error { p.condemn("it is tired"); return nil },
+		"host: closed": func(r *Running, _ *process) error { return r.Close(context.Background()) },
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			r := launch(t, part(t, "good"))
+			r.mu.Lock()
+			p, img := r.plugin, r.image
+			r.mu.Unlock()
+			proc, err := startProcess(t.Context(), p, img, r.run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer proc.destroy()
+			if err := happens(r, proc); err != nil {
+				t.Error(err)
+			}
+			if err := r.furnish(t.Context(), proc); err == nil || err.Error() != want {
+				t.Errorf("got %v", err)
+				r.mu.Unlock()
+			}
+		})
 	}
 }
