@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -230,6 +232,10 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 			`{"plugins":{"future":{"manifest":"manifest.json","path":"good"}},"instances":{"i":{"plugin":"future","kind":"auth"}}}`,
 			[]string{"instances.i.kind = \"auth\", and the manifest of plugins.future says that it offers auth [9]"},
 		},
+		"names that are too long, and none": {
+			`{"plugins":{"":{"path":"good","allow_unverified":true}},"instances":{"":{"plugin":"","kind":"auth"},"` + strings.Repeat("n", 101) + `":{"plugin":"","kind":"auth"}}}`,
+			[]string{`plugins."" has no name`, `instances."" needs a name of 1 to 100 bytes`, `n" needs a name of 1 to 100 bytes`},
+		},
 		"one state for two": {
 			`{"plugins":{"a":{"path":"good","allow_unverified":true,"state_dir":"s"},"b":{"path":"good","allow_unverified":true,"state_dir":"s"}}}`,
 			[]string{"plugins.b.state_dir is that of plugins.a too"},
@@ -272,6 +278,23 @@ func TestAFileThatOthersCanWriteToIsRefused(t *testing.T) {
 	}
 }
 
+// They decide which programs run, and are read whole.
+func TestAFileThatIsTooLargeIsRefused(t *testing.T) {
+	dir := configDir(t)
+	if _, err := loadText(t, dir, `{"plugins":{"good":{"manifest":"manifest.json"}}}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"manifest.json", "plugins.json"} {
+		if err := os.Truncate(filepath.Join(dir, name), maxConfig+1); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadConfig(filepath.Join(dir, "plugins.json"))
+		if err == nil || !strings.Contains(err.Error(), "it is larger than 16 MiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 	t.Setenv("GOOD_KEY", "hush")
 	dir := configDir(t)
@@ -303,9 +326,15 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g, err := c.Launch(t.Context(), testLogger(t))
+			log := &records{}
+			g, err := c.Launch(t.Context(), slog.New(log))
 			if err == nil {
 				t.Fatal("it was launched", g.Close(t.Context()))
+			}
+			for _, rec := range log.all() {
+				if pid, ok := attrsOf(rec)["pid"].(int64); ok && alive(int(pid)) {
+					t.Errorf("process %d is left", pid)
+				}
 			}
 			if !strings.Contains(err.Error(), kase.want) || !strings.Contains(err.Error(), "plugins.json") || strings.Contains(err.Error(), "hush") {
 				t.Errorf("got %v, want the file and %q", err, kase.want)
@@ -321,5 +350,64 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 	}
 	if _, err := (&Config{}).Launch(t.Context(), nil); err == nil {
 		t.Error("a Config that was not loaded is launched")
+	}
+}
+
+func TestAGroupSaysWhatItsPluginsWouldUseAndWhatWasCutShort(t *testing.T) {
+	t.Setenv("GOOD_KEY", "hush")
+	c, err := loadText(t, configDir(t), `{"plugins":{"good":{"manifest":"manifest.json","env":["GORACE"],"limits":{"memory_bytes":-1,"drain":"1ms","shutdown":"100ms"}}},
+		"instances":{"i":{"plugin":"good","kind":"auth"}},"endpoints":{"e":{"url":"https://api.example/mcp","auth":"i"}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &records{}
+	g, err := c.Launch(t.Context(), slog.New(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, _ := log.find("a plugin would use variables that its env does not name")
+	if got := attrsOf(rec); rec.Level != slog.LevelDebug || got["plugin"] != "good" || fmt.Sprint(got["variables"]) != "[GOOD_* HOME]" {
+		t.Errorf("the log says %v %v", rec.Level, got)
+	}
+	ep, err := g.Endpoint("e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := auth.AsSigner(ep.Auth); !ok {
+		t.Error("it does not sign")
+	}
+	if _, ok := auth.AsInteractive(ep.Auth); !ok {
+		t.Error("it has no login")
+	}
+	if _, ok := auth.AsObserver(ep.Auth); ok {
+		t.Error("it observes, which the instance does not")
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, err := ep.Auth.Credentials(context.Background(), request("hang"))
+		result <- err
+	}()
+	eventually(t, "the call is under way", func() bool { _, ok := log.find("hanging"); return ok })
+	if err := g.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "closing plugin good: 1 calls were cut short") {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-result; err == nil {
+		t.Error("a call that was cut short succeeded")
+	}
+}
+
+func TestASecretThatCannotBeFetchedHasItsCause(t *testing.T) {
+	c, err := loadText(t, configDir(t), `{"plugins":{"good":{"manifest":"manifest.json"}},
+		"instances":{"i":{"plugin":"good","kind":"auth","secrets":{"key":{"from":"file:/not/there"}}}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := c.Launch(t.Context(), testLogger(t))
+	if err == nil {
+		t.Fatal("it was launched", g.Close(t.Context()))
+	}
+	fe, ok := errors.AsType[*config.FieldError](err)
+	if !ok || fe.Field != "instances.i.secrets.key.from" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -147,19 +147,26 @@ func (r *Running) enter(ctx context.Context, i *instance) error {
 		}
 		gone := old.gone
 		r.mu.Unlock()
-		select {
-		case <-gone:
-		case <-ctx.Done():
-			return r.say(&Error{
-				Message: "what had this name before is not closed yet", Causes: []error{ctx.Err()},
-			}, "Open", i.name)
+		if err := r.awaitGone(ctx, gone); err != nil {
+			return r.say(err, "Open", i.name)
 		}
+	}
+}
+
+// awaitGone waits until an instance that is taken back is closed.
+func (r *Running) awaitGone(ctx context.Context, gone chan struct{}) error {
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return &Error{Message: "what has this name is not closed yet", Causes: []error{ctx.Err()}}
 	}
 }
 
 // takeBack closes an instance that is not wanted any more and may be open: the plugin
 // would refuse another configuration under its name. Nobody waits but who wants the
-// name, and no drain does: a process that ends takes the instance along.
+// name, and no drain does: a process that ends takes the instance along. One that does
+// not answer is told again, until it answers or ends: it may not have heard the last.
 func (r *Running) takeBack(i *instance, within time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,15 +176,24 @@ func (r *Running) takeBack(i *instance, within time.Duration) {
 	gone := make(chan struct{})
 	r.instances[i.name], i.gone = i, gone
 	r.leaving.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), within)
-		defer cancel()
-		if p, err := r.current(ctx); err == nil {
-			p.end()
-			i.close(ctx, p)
+		for !r.tryClose(i, within) {
 		}
 		r.forget(i.name)
 		close(gone)
 	})
+}
+
+// tryClose reports whether no process has the instance any more, or will have.
+func (r *Running) tryClose(i *instance, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	p, err := r.current(ctx)
+	if err != nil {
+		return true // what had it is gone, and what is started does not get it
+	}
+	p.end()
+	err = i.close(ctx, p)
+	return err == nil || errors.Is(err, errLost)
 }
 
 // open opens the instance in a process.
@@ -249,17 +265,21 @@ func (r *Running) replay(ctx context.Context, p *process) ([]*instance, error) {
 
 // settle locks r.mu at a moment when the process has none of the instances open that were
 // closed elsewhere since replay began: calls for another instance under such a name would
-// be answered with the old one's configuration.
-func (r *Running) settle(ctx context.Context, p *process, replayed []*instance) {
+// be answered with the old one's configuration. The error says that the process may have
+// one, and is not to be used. It locks r.mu then too.
+func (r *Running) settle(ctx context.Context, p *process, replayed []*instance) error {
 	for {
 		r.mu.Lock()
 		stale := slices.DeleteFunc(slices.Clone(replayed), r.hasLocked)
 		if len(stale) == 0 {
-			return
+			return nil
 		}
 		r.mu.Unlock()
 		for _, i := range stale {
-			i.close(ctx, p)
+			if err := i.close(ctx, p); err != nil {
+				r.mu.Lock()
+				return fmt.Errorf("instance %s, which was closed meanwhile: %w", i.name, r.say(err, "Close", i.name))
+			}
 			replayed = slices.DeleteFunc(replayed, func(o *instance) bool { return o == i })
 		}
 	}
@@ -270,12 +290,28 @@ func (r *Running) settle(ctx context.Context, p *process, replayed []*instance) 
 // REQUIRES: r.mu.
 func (r *Running) hasLocked(i *instance) bool { return r.instances[i.name] == i && i.gone == nil }
 
-// close ends the instance in a process where it is not wanted.
-func (i *instance) close(ctx context.Context, p *process) {
-	if _, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}); err != nil {
-		p.plugin.Logger.Warn("an instance that was given up could not be closed",
-			"instance", i.name, "error", fromRPC(err).Message)
+// close ends the instance in a process where it is not wanted. The error says that the
+// process did not answer, and may have it open; an answer that it failed is the plugin's
+// last word on it.
+func (i *instance) close(ctx context.Context, p *process) error {
+	ctx, cancel := withDefaultDeadline(ctx, p.plugin.Limits.Call)
+	defer cancel()
+	_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
+	if err == nil {
+		return nil
 	}
+	e := fromRPC(err)
+	p.plugin.Logger.Warn("an instance that was given up could not be closed", "instance", i.name, "error", e.Message)
+	if overdue(ctx, e) || errors.Is(e, errLost) {
+		return e
+	}
+	return nil
+}
+
+// overdue reports whether a call failed because its time was over. The plugin may notice
+// that before the context does.
+func overdue(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // keptLocked are the instances that are not being taken back.
@@ -298,15 +334,19 @@ func (r *Running) reopen(ctx context.Context, name string) error {
 		return err
 	}
 	defer p.end()
-	if err := i.open(ctx, p); err != nil {
-		return fromRPC(err)
-	}
+	err = i.open(ctx, p)
 	r.mu.Lock()
 	wanted := r.hasLocked(i)
 	r.mu.Unlock()
-	if !wanted { // closed meanwhile, perhaps before it was opened
-		i.close(ctx, p)
+	_, refused := wire.FromStatus(err)
+	switch {
+	case !wanted: // closed meanwhile, perhaps before it was opened
+		if !refused && (err != nil || i.close(ctx, p) != nil) {
+			r.takeBack(i, p.plugin.Limits.Call)
+		}
 		return errInstanceClosed()
+	case err != nil:
+		return fromRPC(err)
 	}
 	return nil
 }
@@ -321,21 +361,31 @@ func (r *Running) forget(name string) {
 	delete(r.instances, name)
 }
 
-// closeInstance ends an instance. Where there is no process there is none to end.
+// closeInstance ends an instance, once: its name may be another's afterwards. Where there
+// is no process there is none to end.
 func (r *Running) closeInstance(ctx context.Context, i *instance) error {
 	r.mu.Lock()
-	if r.hasLocked(i) {
+	limit, has, gone := r.plugin.Limits.Call, r.hasLocked(i), i.gone
+	if has {
 		delete(r.instances, i.name)
 	}
 	r.mu.Unlock()
-	limit := r.limits().Call
 	ctx, cancel := withDefaultDeadline(ctx, limit)
 	defer cancel()
+	switch {
+	case gone != nil: // a Close before this one was cut short
+		if err := r.awaitGone(ctx, gone); err != nil {
+			return r.say(err, "Close", i.name)
+		}
+		return nil
+	case !has:
+		return nil
+	}
 	err := r.call(ctx, "Close", "", func(ctx context.Context, p *process) error {
 		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
 		return err
 	})
-	if err != nil && ctx.Err() != nil { // the plugin may never have heard of it
+	if err != nil && overdue(ctx, err) { // the plugin may never have heard of it
 		r.takeBack(i, limit)
 	}
 	if _, down := errors.AsType[*DownError](err); down || errors.Is(err, ErrClosed) {

@@ -66,7 +66,8 @@ func launch(t *testing.T, p Plugin) *Running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
+		err := inTime(t, "the plugin closes", func() error { return r.Close(context.WithoutCancel(t.Context())) })
+		if err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})

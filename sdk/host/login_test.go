@@ -10,7 +10,10 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	authv1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/auth/v1"
 )
 
 // nobody is a dialog whose person never comes back.
@@ -109,4 +112,56 @@ func TestALoginIsNotRepeatedAfterACrash(t *testing.T) {
 	if value(t, a, "pid") == "" {
 		t.Error("the plugin does not answer")
 	}
+}
+
+// questions is a stream that keeps the answers.
+type questions struct {
+	grpc.BidiStreamingClient[authv1.LoginRequest, authv1.LoginResponse]
+
+	answers chan *authv1.LoginAnswer
+}
+
+func (q *questions) Send(m *authv1.LoginRequest) error {
+	q.answers <- m.GetAnswer()
+	return nil
+}
+
+func TestAPluginAsksOnlySoMuchAtOnceAndShowsOnlyText(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var asked atomic.Int32
+	q := &questions{answers: make(chan *authv1.LoginAnswer, 2*maxAsks)}
+	d := &crowd{asked: &asked}
+	x := &loginStream{stream: q, dialog: d, cancels: make(map[uint64]context.CancelFunc)}
+	for id := range uint64(maxAsks + 1) {
+		x.answer(ctx, &authv1.LoginResponse{Id: id, Message: &authv1.LoginResponse_Callback{Callback: &authv1.CallbackAsk{}}})
+	}
+	eventually(t, "the dialog is asked", func() bool { return asked.Load() == maxAsks })
+	cancel()
+	x.asks.Wait()
+	if n := asked.Load(); n != maxAsks || len(q.answers) != maxAsks || len(x.cancels) != 0 {
+		t.Errorf("%d questions at once, %d answers, %d left", n, len(q.answers), len(x.cancels))
+	}
+	_, err := x.ask(t.Context(), &authv1.LoginResponse{Message: &authv1.LoginResponse_Show{Show: &authv1.ShowAsk{
+		UserCode: "A\x1bB", Message: "C\x1bD",
+	}}})
+	if err != nil || d.shown.UserCode != "A B" || d.shown.Message != "C D" {
+		t.Errorf("shown %+v, %v", d.shown, err)
+	}
+	if _, err := x.ask(t.Context(), &authv1.LoginResponse{}); !errors.Is(err, auth.ErrUnsupported) {
+		t.Errorf("a question that nobody knows: %v", err)
+	}
+}
+
+// crowd is a dialog of people who do not come back.
+type crowd struct {
+	dialog
+
+	asked *atomic.Int32
+}
+
+func (c *crowd) Callback(ctx context.Context, _ string) (auth.Secret, error) {
+	c.asked.Add(1)
+	<-ctx.Done()
+	return auth.Secret{}, ctx.Err()
 }

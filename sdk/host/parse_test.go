@@ -4,6 +4,7 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -141,6 +142,114 @@ func TestASealedImageCannotBeChanged(t *testing.T) {
 	if img.file.Truncate(0) == nil {
 		t.Error("it was cut")
 	}
+	info, err := img.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := img.file.WriteAt([]byte("x"), info.Size()); err == nil {
+		t.Error("a byte was added")
+	}
+}
+
+func TestABinaryIsNeitherEndlessNorHasItsDigestACase(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.SHA256 = strings.ToUpper(p.SHA256)
+	img, err := newImage(&p, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.digest != strings.ToLower(p.SHA256) {
+		t.Errorf("its digest is %s", img.digest)
+	}
+	img.close()
+	p.Path = filepath.Join(t.TempDir(), "large")
+	writeFile(t, p.Path, "", 0o700)
+	if err := os.Truncate(p.Path, maxImage+1); err != nil { // it occupies nothing
+		t.Fatal(err)
+	}
+	if _, err := newImage(&p, t.TempDir()); err == nil || !strings.Contains(err.Error(), "is larger than 1 GiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// half is a reader that breaks.
+type half struct{ read bool }
+
+func (h *half) Read(b []byte) (int, error) {
+	if h.read {
+		return 0, errors.New("the disk is gone")
+	}
+	h.read = true
+	return copy(b, "half"), nil
+}
+
+func TestOfACopyThatFailsNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := copyToFile(&half{}, dir); err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("there are %v, %v", left, err)
+	}
+	if _, err := copyImage(&half{}, dir); err == nil {
+		t.Error("half a binary was taken")
+	}
+}
+
+func TestAHandshakeIsOneOrIsRefused(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"1|1|unix|/x|grpc": "", "1|1|unix|/x|grpc|": "", "1|1|tcp|127.0.0.1:1|grpc|cert": "",
+		"2|1|unix|/x|grpc":    "speaks version 2 of the handshake, not 1",
+		"1|2|unix|/x|grpc":    "speaks version 2 of the base protocol, not 1",
+		"1|x|unix|/x|grpc":    "speaks version x of the base protocol, not 1",
+		"1|1|unix|/x|netrpc":  "where the handshake was due",
+		"1|1|unix|/x":         "where the handshake was due",
+		"x|1|unix|/x|grpc":    "where the handshake was due",
+		"hello":               `printed "hello" where the handshake was due`,
+		"\x1b|1|unix|/x|grpc": `printed " |1|unix|/x|grpc" where the handshake was due`,
+	} {
+		if got := checkHandshake([]byte(line), false); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	if got := checkHandshake([]byte("1|1|unix|/x|grpc"), true); got == "" {
+		t.Error("one that was cut was taken")
+	}
+	if n := len(checkHandshake(bytes.Repeat([]byte("x"), maxLine), false)); n > 300 {
+		t.Errorf("a long line is repeated with %d bytes", n)
+	}
+}
+
+func TestAPluginMayListenWhereNobodyElseDoes(t *testing.T) {
+	t.Parallel()
+	for _, kase := range []struct {
+		network, address string
+		tls, ok          bool
+	}{
+		{"unix", "/s/x", false, true}, {"unix", "/s/../s/x", false, true}, {"unix", "/s/../x", false, false}, {"unix", "/s/x/y", false, false},
+		{"tcp", "127.0.0.1:1", true, true}, {"tcp", "[::1]:1", true, true}, {"tcp", "127.0.0.1:1", false, false},
+		{"tcp", "10.0.0.1:1", true, false}, {"tcp", "localhost:1", true, false}, {"tcp", "127.0.0.1", true, false},
+		{"udp", "127.0.0.1:1", true, false}, {"", "/s/x", true, false},
+	} {
+		c := &child{sockets: "/s", tls: kase.tls}
+		if n, a, err := c.PluginToHost(kase.network, kase.address); (err == nil) != kase.ok || err == nil && (n != kase.network || a != kase.address) {
+			t.Errorf("%+v: %v %v %v", kase, n, a, err)
+		}
+	}
+}
+
+func TestAQueryIsEscaped(t *testing.T) {
+	t.Parallel()
+	for q, ok := range map[string]bool{
+		"": true, "a=b&c=%20": true, "a=~!": true, "a b": false, "a#b": false, "a\nb": false, "a\x7fb": false, "\xc3\xa9": false,
+	} {
+		if err := checkQuery(q); (err == nil) != ok {
+			t.Errorf("%q: %v", q, err)
+		}
+	}
 }
 
 func TestOriginsAreCompared(t *testing.T) {
@@ -151,6 +260,12 @@ func TestOriginsAreCompared(t *testing.T) {
 		"http://api.example/": false, "https://api.example:8443/": false, "https://evil.example/": false,
 		"https://api.example@evil.example/": false, "://": false, "": false,
 	} {
+		if got := checkOrigin(target, url) == nil; got != ok {
+			t.Errorf("%q: %v, want %v", url, got, ok)
+		}
+	}
+	target.URL = "http://api.example:80/mcp"
+	for url, ok := range map[string]bool{"http://api.example/": true, "http://api.example:443/": false, "ftp://api.example:80/": false} {
 		if got := checkOrigin(target, url) == nil; got != ok {
 			t.Errorf("%q: %v, want %v", url, got, ok)
 		}

@@ -48,6 +48,8 @@ func play(name string) bool {
 		serveBare(&future{})
 	case "lavish":
 		serveBare(&lavish{})
+	case "stubborn":
+		serveBare(&stubborn{})
 	case "crashes": // the first time it is good
 		mark := filepath.Join(os.Getenv("CRASH_DIR"), "mark")
 		if _, err := os.Stat(mark); err == nil {
@@ -83,7 +85,7 @@ func play(name string) bool {
 		fmt.Println("hello, world")
 		time.Sleep(time.Hour)
 	case "exits":
-		fmt.Fprintln(os.Stderr, "no such database")
+		fmt.Fprint(os.Stderr, "no such database\nlast words")
 		os.Exit(3)
 	case "mute":
 		time.Sleep(time.Hour)
@@ -284,8 +286,11 @@ var poison = []string{
 }
 
 func (g *good) Challenge(_ context.Context, _ auth.Request, ch auth.Challenge) (auth.Outcome, error) {
-	if ch.Status == http.StatusForbidden {
+	switch ch.Status {
+	case http.StatusForbidden:
 		return auth.NeedsLogin, nil
+	case http.StatusProxyAuthRequired:
+		return auth.Retry, fmt.Errorf("somebody has to log in: %w", auth.ErrInteractionRequired)
 	}
 	if string(ch.Body) != "body" || ch.Generation != "g1" || ch.Header.Get("WWW-Authenticate") != "Bearer" {
 		return auth.GiveUp, fmt.Errorf("not what was sent: %v", ch)

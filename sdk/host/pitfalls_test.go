@@ -244,10 +244,14 @@ func TestVariablesAreNamedExactlyOrByAPrefix(t *testing.T) {
 	t.Parallel()
 	env := []string{
 		"AWS_REGION=r", "AWS_=", "AWS=no", "AWSX=no", "XAWS_Y=no", "HTTP_PROXY=p", "http_proxy=q", "NAME=a=b", "NAMED=no",
-		"MCPOOL_LIFELINE=no", "PLUGIN_MIN_PORT=no", "=C:=no", "junk",
+		"MCPOOL_LIFELINE=no", "PLUGIN_MIN_PORT=no", "=C:=no", "junk", "HTTPS_PROXY=s", "https_proxy=t", "NO_PROXY=u", "no_proxy=v",
+		"SSL_CERT_FILE=f", "SSL_CERT_DIR=d",
 	}
 	patterns := slices.Concat(EnvAWS(), EnvProxy(), EnvTLS(), []string{"NAME", "MCPOOL_LIFELINE", "PLUGIN_MIN_PORT"})
-	want := []string{"AWS_REGION=r", "AWS_=", "HTTP_PROXY=p", "http_proxy=q", "NAME=a=b"}
+	want := []string{
+		"AWS_REGION=r", "AWS_=", "HTTP_PROXY=p", "http_proxy=q", "NAME=a=b", "HTTPS_PROXY=s", "https_proxy=t", "NO_PROXY=u", "no_proxy=v",
+		"SSL_CERT_FILE=f", "SSL_CERT_DIR=d",
+	}
 	if got := pickEnv(env, patterns); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -324,7 +328,10 @@ func TestEveryCallOnAConnectionHasADeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, err = basev1.NewPluginServiceClient(conn).Health(context.Background(), &basev1.HealthRequest{})
+	err = inTime(t, "the call returns", func() error {
+		_, err := basev1.NewPluginServiceClient(conn).Health(context.Background(), &basev1.HealthRequest{})
+		return err
+	})
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("got %v", err)
 	}

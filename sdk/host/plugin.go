@@ -53,7 +53,7 @@ type Limits struct {
 	// Start bounds a start, from the exec to the plugin's description, and each opening
 	// of an instance. Default 30 s.
 	Start time.Duration `json:"start,omitempty"`
-	// Call bounds each call whose context has no earlier deadline. Default 30 s.
+	// Call bounds each call whose context has no deadline. Default 30 s.
 	// Logins have no bound but their context's.
 	Call time.Duration `json:"call,omitempty"`
 	// Drain bounds the wait for calls under way, by Replace and Close. Default 10 s.

@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
 func TestFailuresAreForgottenAfterATimeWithoutThem(t *testing.T) {
@@ -70,7 +74,7 @@ func TestCloseDoesNotWaitForABackoff(t *testing.T) {
 	}
 	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
 	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
-	if err := r.Close(t.Context()); err != nil {
+	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,7 +140,7 @@ func waiting(t *testing.T) (r *Running, dir string, second int) {
 
 func TestCloseEndsAStartThatIsUnderWay(t *testing.T) {
 	r, _, second := waiting(t)
-	if err := r.Close(t.Context()); err != nil {
+	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "the process ends", func() bool { return !alive(second) })
@@ -191,7 +195,8 @@ func TestTheCircuitClosesWhenAStartSucceeds(t *testing.T) {
 	p := part(t, "crashes")
 	p.Env = []string{"CRASH_*"}
 	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, 10*time.Millisecond, 2
-	a := open(t, launch(t, p), Instance{Name: "a"})
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
 	down := func() bool {
 		_, err := a.Credentials(t.Context(), request("exit"))
 		_, ok := errors.AsType[*DownError](err)
@@ -205,4 +210,119 @@ func TestTheCircuitClosesWhenAStartSucceeds(t *testing.T) {
 		_, err := a.Credentials(t.Context(), request("pid"))
 		return err == nil
 	})
+	r.mu.Lock() // the next time there is no process, calls wait for one
+	defer r.mu.Unlock()
+	if r.down != nil {
+		t.Errorf("it says still: %v", r.down)
+	}
+}
+
+// down launches a plugin that is not started again before the test is over, and kills it.
+func down(t *testing.T, circuitAfter int) (*Running, auth.Provider) {
+	t.Helper()
+	t.Setenv("CRASH_DIR", t.TempDir())
+	p := part(t, "crashes")
+	p.Env = []string{"CRASH_*"}
+	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, circuitAfter
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
+	return r, a
+}
+
+func TestACallThatWaitsForAProcessEndsWithItsContext(t *testing.T) {
+	_, a := down(t, -1)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := inTime(t, "the call returns", func() error {
+		_, err := a.Credentials(ctx, request("pid"))
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waiting for the plugin to be started again") {
+		t.Errorf("got %v", err)
+	}
+	if asError(err).Ran {
+		t.Error("it says that the call may have run")
+	}
+}
+
+func TestCloseWakesWhoWaitsForAProcess(t *testing.T) {
+	r, a := down(t, -1)
+	called, calls := make(chan struct{}), make(chan error, 1)
+	r.mu.Lock()
+	r.plugin.Span = func(ctx context.Context, _, _ string) (context.Context, string, func(error)) {
+		close(called)
+		return ctx, "", func(error) {}
+	}
+	r.mu.Unlock()
+	go func() {
+		_, err := a.Credentials(context.Background(), request("pid"))
+		calls <- err
+	}()
+	<-called
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := inTime(t, "the call returns", func() error { return <-calls }); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnInstanceOfAPluginThatIsDownOrClosedIsClosed(t *testing.T) {
+	r, a := down(t, 2)
+	if err := a.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if n := r.Stats().Instances; n != 0 {
+		t.Errorf("%d instances", n)
+	}
+	b := open(t, launch(t, part(t, "good")), Instance{Name: "b"})
+	if err := b.(*authProvider).running.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Errorf("Close after that of the plugin: %v", err)
+	}
+}
+
+func TestTheCircuitOpensAfterSoManyFailuresAndSaysUntilWhen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &Plugin{Limits: Limits{CircuitAfter: 3, RestartMin: time.Second, RestartMax: time.Hour}}
+		r := &Running{name: "x", plugin: p, changed: make(chan struct{})}
+		for n := range 4 {
+			r.failedLocked(fmt.Errorf("failure %d", n+1))
+			if n < 2 {
+				if r.down != nil {
+					t.Fatalf("it is open after %d failures", n+1)
+				}
+				continue
+			}
+			if r.down == nil {
+				t.Fatalf("it is closed after %d failures", n+1)
+			}
+			want := DownError{Plugin: "x", Failures: n + 1, RetryAt: time.Now().Add(time.Second << (n - 1)), Err: r.down.Err}
+			if *r.down != want || r.down.Err.Error() != fmt.Sprint("failure ", n+1) {
+				t.Errorf("after %d failures %+v", n+1, r.down)
+			}
+		}
+	})
+}
+
+// It has long been condemned when the supervisor learns of it.
+func TestTheEndOfAReplacedProcessIsNotThatOfTheNext(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	r.mu.Lock()
+	old := r.proc
+	r.mu.Unlock()
+	if err := r.Replace(t.Context(), part(t, "next")); err != nil {
+		t.Fatal(err)
+	}
+	pid := r.Stats().PID
+	r.bury(old)
+	if s := r.Stats(); s.PID != pid || s.Failures != 0 || s.Starts != 2 {
+		t.Errorf("%+v, want the process %d", s, pid)
+	}
 }

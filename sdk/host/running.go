@@ -21,11 +21,14 @@ type KindDescription = wire.KindDescription
 // Running is a plugin that is kept running. Launch makes one.
 type Running struct {
 	// Immutable after creation.
-	name string
-	run  *runDir
-	done chan struct{}  // closed by Close
-	kick chan struct{}  // one place; wakes the supervisor after a Replace
-	tend sync.WaitGroup // the supervisor
+	name  string
+	run   *runDir
+	life  context.Context // ends when Close begins
+	end   context.CancelFunc
+	time  context.Context // ends when Close has no more time
+	hurry context.CancelFunc
+	kick  chan struct{}  // one place; wakes the supervisor after a Replace
+	tend  sync.WaitGroup // the supervisor
 
 	leaving sync.WaitGroup // instances that are taken back; added to under mu while not closed
 
@@ -57,9 +60,11 @@ func Launch(ctx context.Context, p Plugin) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{
-		name: p.Name, run: run, plugin: &p, done: make(chan struct{}), kick: make(chan struct{}, 1),
+		name: p.Name, run: run, plugin: &p, kick: make(chan struct{}, 1),
 		instances: make(map[string]*instance), changed: make(chan struct{}), starts: 1,
 	}
+	r.life, r.end = context.WithCancel(context.Background())
+	r.time, r.hurry = context.WithCancel(context.Background())
 	if r.image, err = newImage(&p, run.path); err == nil {
 		if err = makeState(&p, run); err == nil {
 			r.proc, err = startProcess(ctx, &p, r.image, run)
@@ -118,19 +123,24 @@ func (r *Running) Stats() Stats {
 
 // Close waits for the calls under way, closes the instances, ends the process and
 // removes what belonged to it. It takes as long as the limits allow, or until ctx
-// ends; the process is ended in any case. The error says what was cut short.
+// ends; the process is ended in any case. The error says what was cut short. A Replace
+// that is under way is given up, or ends what it replaced in the same time.
 func (r *Running) Close(ctx context.Context) error {
+	r.mu.Lock()
+	again := r.closed
+	if !again {
+		r.closed = true
+		r.end()
+		r.changeLocked()
+		defer r.hurry()
+		defer context.AfterFunc(ctx, r.hurry)()
+	}
+	r.mu.Unlock()
 	r.replacing.Lock()
 	defer r.replacing.Unlock()
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
+	if again {
 		return nil
 	}
-	r.closed = true
-	close(r.done)
-	r.changeLocked()
-	r.mu.Unlock()
 	r.tend.Wait() // from here on nobody else touches proc
 
 	r.mu.Lock()
@@ -230,7 +240,7 @@ func (r *Running) pause(d time.Duration) bool {
 		return true
 	case <-r.kick:
 		return false
-	case <-r.done:
+	case <-r.life.Done():
 		return false
 	}
 }

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -25,7 +24,7 @@ func (r *Running) supervise() {
 		case <-p.condemned:
 			r.bury(p)
 		case <-r.kick: // Replace put another in its place
-		case <-r.done:
+		case <-r.life.Done():
 			return
 		}
 	}
@@ -98,38 +97,25 @@ func (r *Running) restart() bool {
 	p, img, failures := r.plugin, r.image, r.failures
 	r.mu.Unlock()
 	if !r.pause(jitter(backoff(&p.Limits, failures))) {
-		select {
-		case <-r.done:
-			return false
-		default:
-			return true // kicked
-		}
+		return r.life.Err() == nil // kicked
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-r.done:
-			cancel()
-		case <-stop:
-		}
-	}()
-	proc, err := startProcess(ctx, p, img, r.run)
+	proc, err := startProcess(r.life, p, img, r.run)
 	var replayed []*instance
 	if err == nil {
-		replayed, _ = r.replay(ctx, proc) // what cannot be opened now is opened by its next call
+		replayed, _ = r.replay(r.life, proc) // what cannot be opened now is opened by its next call
 	}
-	r.settle(ctx, proc, replayed)
+	if unsettled := r.settle(r.life, proc, replayed); err == nil {
+		err = unsettled
+	}
 	defer r.mu.Unlock()
+	overtaken := func() bool { return r.plugin != p || r.closed } // by Replace, or Close
+	if proc != nil && (err != nil || overtaken()) {
+		r.mu.Unlock()
+		proc.destroy()
+		r.mu.Lock()
+	}
 	switch {
-	case r.plugin != p || r.closed: // Replace, or Close, was faster
-		if proc != nil {
-			r.mu.Unlock()
-			proc.destroy()
-			r.mu.Lock()
-		}
+	case overtaken():
 	case err != nil:
 		p.Logger.Warn("plugin could not be started again", "error", err)
 		r.failedLocked(err)

@@ -19,18 +19,33 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
-// eventually polls until the condition holds, for as long as the test may run.
+// eventually polls until the condition holds. It gives up while there is time left to say
+// so: a test binary whose time is over says where it stands, and nothing of what it was
+// waiting for.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	var late <-chan time.Time // never, where the tests have no limit
+	if end, limited := t.Deadline(); limited {
+		late = time.After(time.Until(end) * 3 / 4)
+	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
+		case <-late:
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// inTime is what f returns, and fails the test if f does not return.
+func inTime[T any](t *testing.T, what string, f func() T) T {
+	t.Helper()
+	done := make(chan T, 1)
+	go func() { done <- f() }()
+	eventually(t, what, func() bool { return len(done) == 1 })
+	return <-done
 }
 
 // alive reports whether a process is there and no zombie.
@@ -101,7 +116,7 @@ func TestAStoppedPluginIsReplacedAndHoldsNobody(t *testing.T) {
 func TestACallOnAStoppedPluginEndsAtItsDeadlineAndCloseEnds(t *testing.T) {
 	t.Parallel()
 	p := part(t, "good")
-	p.Limits.Drain, p.Limits.Shutdown = 10*time.Millisecond, 500*time.Millisecond
+	p.Limits.Drain, p.Limits.Shutdown, p.Limits.Call = 10*time.Millisecond, 500*time.Millisecond, 1000*time.Hour
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
 	s, _ := auth.AsSigner(a)
@@ -115,7 +130,7 @@ func TestACallOnAStoppedPluginEndsAtItsDeadlineAndCloseEnds(t *testing.T) {
 	if _, err := s.Sign(ctx, request("x"), auth.HTTPRequest{URL: "https://api.example/"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Sign: %v", err)
 	}
-	if err := r.Close(t.Context()); err != nil {
+	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	eventually(t, "the stopped process ends", func() bool { return !alive(pid) })

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -142,4 +143,113 @@ func TestAConnectionThatNobodyUsesStaysThere(t *testing.T) {
 			t.Errorf("a day later the connection is %v", s)
 		}
 	})
+}
+
+// pulse is a plugin that answers to Health as it is told to.
+type pulse struct {
+	basev1.PluginServiceClient
+
+	beats []bool // what it answers, and at the end that it is well
+	asked int
+}
+
+func (p *pulse) Health(ctx context.Context, _ *basev1.HealthRequest, _ ...grpc.CallOption) (*basev1.HealthResponse, error) {
+	p.asked++
+	if p.asked <= len(p.beats) && !p.beats[p.asked-1] {
+		<-ctx.Done() // never, if nothing bounds it
+		return nil, ctx.Err()
+	}
+	return &basev1.HealthResponse{}, nil
+}
+
+// checked is a process that nothing runs for.
+func checked(limits Limits, base basev1.PluginServiceClient) *process {
+	p := &Plugin{Limits: limits}
+	return &process{plugin: p, child: &child{pid: 1 << 30}, base: base, condemned: make(chan struct{})}
+}
+
+func TestTheSecondAnswerInARowThatDoesNotComeEndsAPlugin(t *testing.T) {
+	t.Parallel()
+	for name, kase := range map[string]struct {
+		beats []bool
+		asked int // when it is condemned; 0 for never
+	}{
+		"well":               {nil, 0},
+		"one":                {[]bool{false}, 0},
+		"every other":        {[]bool{false, true, false, true, false}, 0},
+		"two":                {[]bool{false, false}, 2},
+		"two after a while":  {[]bool{false, true, true, false, false}, 5},
+		"none but the first": {[]bool{true, false, false, false}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				base := &pulse{beats: kase.beats}
+				p := checked(Limits{Health: time.Minute, HealthTimeout: time.Second, HardMemoryBytes: -1}, base)
+				over := make(chan struct{})
+				go func() { defer close(over); p.check(ctx) }()
+				time.Sleep(time.Hour + time.Minute)
+				synctest.Wait()
+				switch {
+				case kase.asked == 0 && p.why() != "", kase.asked != 0 && p.why() != "it does not answer: the plugin did not answer in time":
+					t.Errorf("after %d questions it is condemned because %q", base.asked, p.why())
+				case kase.asked == 0 && base.asked != 61, kase.asked != 0 && base.asked != kase.asked:
+					t.Errorf("it was asked %d times", base.asked)
+				}
+				cancel()
+				<-over
+			})
+		})
+	}
+}
+
+// Nobody answers to a call on a process that is no good any more.
+func TestADrainEndsWithTheCallsOrWithTheProcess(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*process){
+		"calls": func(p *process) { p.end() }, "process": func(p *process) { p.condemn("it is tired"); p.condemn("later") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := checked(Limits{}, nil)
+				if err := p.drain(t.Context()); err != nil {
+					t.Errorf("with no call: %v", err)
+				}
+				if !p.begin() {
+					t.Fatal("no call can begin")
+				}
+				drained := make(chan error, 1)
+				go func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					drained <- p.drain(ctx)
+				}()
+				synctest.Wait()
+				if len(drained) > 0 {
+					t.Fatalf("it is drained, %v, under a call", <-drained)
+				}
+				end(p)
+				synctest.Wait()
+				if len(drained) == 0 {
+					t.Error("it is not drained")
+				}
+				if err := <-drained; err != nil {
+					t.Error(err)
+				}
+				if name == "process" && (p.begin() || p.why() != "it is tired") {
+					t.Errorf("a call can begin on it, or it is condemned because %q", p.why())
+				}
+			})
+		})
+	}
+	p := checked(Limits{}, nil)
+	p.begin()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.drain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a drain that is cut short: %v", err)
+	}
 }

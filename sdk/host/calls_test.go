@@ -1,0 +1,86 @@
+//go:build unix
+
+package host
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-mcpool/mcpool/sdk/transport"
+)
+
+func TestWhatBecameOfACallIsSaid(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[codes.Code]struct {
+		is  error
+		say string
+		ran bool
+	}{
+		codes.Canceled:          {context.Canceled, "the call was given up", true},
+		codes.DeadlineExceeded:  {context.DeadlineExceeded, "the plugin did not answer in time", true},
+		codes.Unavailable:       {errLost, "the plugin went away during the call", true},
+		codes.ResourceExhausted: {nil, "a message was larger than Limits.MessageBytes: x", true},
+		codes.Unimplemented:     {nil, "x", false},
+		codes.Unknown:           {nil, "x", true},
+	} {
+		e := fromRPC(status.Error(code, "x\x1b"))
+		if want.is != nil && !errors.Is(e, want.is) || e.Ran != want.ran || strings.TrimSpace(e.Message) != want.say || e.Downstream {
+			t.Errorf("%v: %q, ran %v, %v", code, e.Message, e.Ran, e.Causes)
+		}
+	}
+	for cause, want := range map[error]string{
+		context.Canceled: "the call was given up", context.DeadlineExceeded: "the plugin did not answer in time", errLost: "the plugin went away during the call",
+	} {
+		if e := fromRPC(cause); e.Message != want || !errors.Is(e, cause) {
+			t.Errorf("%v: %q", cause, e.Message)
+		}
+	}
+}
+
+func TestTheDefaultDeadlineIsForCallsThatHaveNone(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	want, _ := ctx.Deadline()
+	bounded, done := withDefaultDeadline(ctx, time.Minute)
+	defer done()
+	if got, ok := bounded.Deadline(); !ok || !got.Equal(want) {
+		t.Errorf("a call has until %v, want %v", got, want)
+	}
+}
+
+// gRPC's interceptors do not bound streams.
+func TestTheDefaultDeadlineEndsAProbeAndADialThatHaveNone(t *testing.T) {
+	t.Parallel()
+	r := launchLooker(t)
+	p, err := r.Probe(t.Context(), Instance{Name: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := launchCarrier(t, nil)
+	for _, r := range []*Running{r, c.Running} {
+		r.mu.Lock()
+		r.plugin.Limits.Call = 50 * time.Millisecond
+		r.mu.Unlock()
+	}
+	err = inTime(t, "the probe ends", func() error {
+		_, err := p.Probe(context.Background(), &resource{id: "hang"})
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Probe: %v", err)
+	}
+	err = inTime(t, "the dial ends", func() error {
+		_, err := c.dialer.Dial(context.Background(), transport.Open{Target: transport.Target{Name: "hang"}})
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Dial: %v", err)
+	}
+}
