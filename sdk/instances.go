@@ -26,7 +26,7 @@ type instances struct {
 type entry struct {
 	kind   string
 	digest [sha256.Size]byte // of what it was opened with
-	ready  chan struct{}     // closed when opened and err stand
+	ready  chan struct{}     // closed, under instances.mu, when opened and err stand
 	opened opened
 	err    error
 
@@ -71,8 +71,8 @@ func (s *instances) open(
 		if e.err != nil && s.byName[name] == e {
 			delete(s.byName, name)
 		}
+		close(e.ready) // under the lock: who closes the instance leaves it to us until then
 		s.mu.Unlock()
-		close(e.ready)
 		if orphan && e.err == nil { // closed before it was open
 			_ = e.opened.close(context.WithoutCancel(ctx))
 		}

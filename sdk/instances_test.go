@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,4 +112,27 @@ func TestAnInstanceThatIsClosedWhileItOpensIsClosedOnce(t *testing.T) {
 			t.Errorf("closed %d times, %d left", closes, len(s.byName))
 		}
 	})
+}
+
+// Whoever gives an opening up closes it while it may just have come to its end.
+func TestAnInstanceThatIsClosedAsItsOpeningEndsIsClosedOnceConcurrentSafe(t *testing.T) {
+	t.Parallel()
+	for range 5_000 {
+		s := newInstances()
+		var closes atomic.Int64
+		building, opens := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(opens)
+			s.open(t.Context(), "a", "auth", digestOf(nil, nil), func() (opened, error) {
+				close(building)
+				return opened{close: func(context.Context) error { closes.Add(1); return nil }}, nil
+			})
+		}()
+		<-building
+		s.close(t.Context(), "a")
+		<-opens
+		if n := closes.Load(); n != 1 {
+			t.Fatalf("closed %d times", n)
+		}
+	}
 }
