@@ -41,8 +41,14 @@ func schemaOf[C any]() (json.RawMessage, []string, error) {
 		return nil, nil, fmt.Errorf("sdk: the JSON Schema of %v: %w", t, err)
 	}
 	var paths []string
-	secretsIn(t, "", nil, func(path string) { paths = append(paths, path) })
-	return raw, paths, nil
+	var errs []error
+	secretsIn(t, "", nil, func(path string, found bool) {
+		if paths = append(paths, path); !found {
+			errs = append(errs, fmt.Errorf("sdk: the secret %s of %v has no path that it could be delivered by: "+
+				"a secret may be in structs, and in a map of nothing else", path, t))
+		}
+	})
+	return raw, paths, errors.Join(errs...)
 }
 
 // allOptional says what sdk/config does: it drops what must be there: the zero value of a field means its default,
@@ -56,42 +62,51 @@ func allOptional(s *jsonschema.Schema) {
 	for _, p := range s.Properties {
 		allOptional(p)
 	}
-	if s.Items != nil {
-		allOptional(s.Items)
+	for _, member := range []*jsonschema.Schema{s.Items, s.AdditionalProperties} { // of a list, of a map
+		if member != nil {
+			allOptional(member)
+		}
 	}
 }
 
 // secretsIn visits the paths of the secrets in a struct, in the order of its fields. Those
-// of a map that may hold any number of them end in ".*".
-func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(string)) {
+// of a map that may hold any number of them end in ".*". What is in a list or in another map
+// cannot be delivered; it is visited as not found.
+func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(path string, found bool)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == reflect.TypeFor[auth.Secret]() {
-		visit(prefix)
+		visit(prefix, true)
 		return
 	}
-	if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
-		visit(join(prefix, "*"))
-		return
-	}
-	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
+	if slices.Contains(above, t) {
 		return
 	}
 	above = append(above, t)
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || name == "-" {
-			continue
+	switch t.Kind() {
+	case reflect.Map, reflect.Slice, reflect.Array:
+		if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
+			visit(join(prefix, "*"), true)
+			return
 		}
-		path := prefix
-		if !f.Anonymous || name != "" {
-			if name == "" {
-				name = f.Name
+		secretsIn(t.Elem(), join(prefix, "*"), above, func(path string, _ bool) { visit(path, false) })
+	case reflect.Struct:
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !f.IsExported() || name == "-" {
+				continue
 			}
-			path = join(prefix, name)
+			path := prefix
+			if !f.Anonymous || name != "" {
+				if name == "" {
+					name = f.Name
+				}
+				path = join(prefix, name)
+			}
+			secretsIn(f.Type, path, above, visit)
 		}
-		secretsIn(f.Type, path, above, visit)
+	default:
 	}
 }
 
