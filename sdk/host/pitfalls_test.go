@@ -134,7 +134,7 @@ func TestTheLifelineAloneEndsAPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	cmd := exec.CommandContext(t.Context(), part(t, "good").Path)
+	cmd := exec.CommandContext(t.Context(), part(t, "slow").Path)
 	cmd.Env = []string{
 		wire.CookieKey + "=" + wire.CookieValue, "PLUGIN_PROTOCOL_VERSIONS=1", wire.SocketDirEnv + "=" + filepath.Join(dir, "s"),
 		wire.EnvLifeline + "=3", wire.EnvRunDir + "=" + dir,
@@ -150,8 +150,20 @@ func TestTheLifelineAloneEndsAPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := bufio.NewReader(stdout)
-	if line, err := out.ReadString('\n'); err != nil || !strings.HasPrefix(line, "1|1|unix|") {
+	line, err := out.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "1|1|unix|") {
 		t.Errorf("the handshake is %q, %v", line, err)
+	}
+	state := t.TempDir()
+	conn, err := grpc.NewClient("unix:"+strings.Split(line+"|||", "|")[3], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := basev1.NewPluginServiceClient(conn).Open(t.Context(), &basev1.OpenRequest{
+		Kind: "auth", Major: 1, Instance: "a", Config: []byte(`{"greeting":"hi"}`), StateDir: state,
+	}); err != nil {
+		t.Error(err)
 	}
 	if !alive(cmd.Process.Pid) {
 		t.Error("it ended before its host")
@@ -161,6 +173,9 @@ func TestTheLifelineAloneEndsAPlugin(t *testing.T) {
 	_ = cmd.Wait()                  // it ends its own group, and itself with it
 	if exists(dir) {
 		t.Error("its folder is left")
+	}
+	if !exists(filepath.Join(state, "closed-hi")) {
+		t.Error("its instance was not closed")
 	}
 }
 
