@@ -1,14 +1,27 @@
 package sdk
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
+	authv1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/auth/v1"
+	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
@@ -21,6 +34,68 @@ func TestTheLimitOfAMessageIsTheHostsIfItIsOne(t *testing.T) {
 			t.Errorf("%q: %d, want %d", text, got, want)
 		}
 	}
+}
+
+func TestEveryErrorOfAServerCrossesAndNoMessageIsTooLarge(t *testing.T) {
+	t.Setenv(wire.EnvMaxMessage, "1024")
+	d, kinds, err := describe(Info{Name: "acme"}, []Kind{Auth(func(context.Context, settings) (lavish, error) { return lavish{}, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, l := newServer(nil), bufconn.Listen(1<<16)
+	s := &server{base: &base{description: d, kinds: kinds, set: newInstances()}}
+	if err := s.GRPCServer(nil, srv); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() {
+		srv.Stop()
+		<-served
+	}()
+	conn, err := grpc.NewClient("passthrough:///acme", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	client := authv1.NewAuthServiceClient(conn)
+	credentials := func(instance, id string) error {
+		_, err := client.Credentials(t.Context(), &authv1.CredentialsRequest{
+			Instance: instance, Request: wire.RequestTo(auth.Request{Identity: auth.Identity{ID: id}}),
+		})
+		return err
+	}
+	if e, ok := wire.FromStatus(credentials("a", "")); !ok || !errors.Is(e, wire.ErrNoInstance) {
+		t.Errorf("a call: %v", e)
+	}
+	login, err := client.Login(t.Context())
+	if err == nil {
+		err = login.Send(begin("a"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = login.Recv()
+	if e, ok := wire.FromStatus(err); !ok || !errors.Is(e, wire.ErrNoInstance) {
+		t.Errorf("a stream: %v", err)
+	}
+	if _, err := basev1.NewPluginServiceClient(conn).Open(t.Context(), &basev1.OpenRequest{Kind: "auth", Major: 1, Instance: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]codes.Code{"10": codes.OK, "2000": codes.ResourceExhausted, strings.Repeat("0", 2000): codes.ResourceExhausted} {
+		if err := credentials("a", id); status.Code(err) != want {
+			t.Errorf("a message that is too large: %v", err)
+		}
+	}
+}
+
+// lavish has credentials as large as the identity says.
+type lavish struct{ auth.Provider }
+
+func (lavish) Credentials(_ context.Context, req auth.Request) (auth.Credentials, error) {
+	size, err := strconv.Atoi(req.Identity.ID)
+	return auth.Credentials{Generation: strings.Repeat("g", size)}, err
 }
 
 func TestWhatTheHostDoesNotWantInItsLogIsNotWritten(t *testing.T) {
