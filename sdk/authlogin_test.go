@@ -324,3 +324,36 @@ func TestAnInstanceIsClosedWhenItsLoginHasEnded(t *testing.T) {
 		<-c.shut
 	})
 }
+
+// A provider may ask with a context of its own, and keep its dialog.
+func TestADialogEndsWithItsLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept auth.Dialog
+		asked := make(chan error, 1)
+		c := visit(t, func(_ context.Context, _ auth.Request, d auth.Dialog) error {
+			kept = d
+			go func() {
+				_, err := d.Callback(context.Background(), "x")
+				asked <- err
+			}()
+			synctest.Wait()
+			return nil
+		})
+		c.in <- begin("a")
+		if m := <-c.out; m.GetCallback() == nil {
+			t.Errorf("it asks %v", m)
+		}
+		if err := c.done(t); err != nil {
+			t.Error(err)
+		}
+		if err := <-asked; !errors.Is(err, context.Canceled) {
+			t.Errorf("the question under way: %v", err)
+		}
+		if _, err := kept.RedirectURL(context.Background()); !errors.Is(err, context.Canceled) {
+			t.Errorf("a question afterwards: %v", err)
+		}
+		if len(c.out) > 0 {
+			t.Errorf("after the end it says %v", <-c.out)
+		}
+	})
+}

@@ -163,6 +163,21 @@ func TestClosingAllEndsAtTheDeadline(t *testing.T) {
 	})
 }
 
+func TestClosingAllClosesThemAlsoWhenItsContextHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newInstances()
+		closed := false
+		s.open(t.Context(), "a", "auth", digestOf(nil, nil), func() (opened, error) {
+			return opened{close: func(context.Context) error { time.Sleep(time.Second); closed = true; return nil }}, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.closeAll(ctx); err != nil || !closed {
+			t.Errorf("%v, closed %v", err, closed)
+		}
+	})
+}
+
 func TestAnInstanceThatIsClosedWhileItOpensIsClosedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newInstances()
