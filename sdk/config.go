@@ -216,7 +216,7 @@ func put(doc map[string]json.RawMessage, names []string, value string) error {
 	return err
 }
 
-// decodeStrictly is the place where JSON becomes a struct.
+// decodeStrictly is the place where a JSON object becomes a struct.
 func decodeStrictly(data []byte, into any) error {
 	return asConfigErrors(config.Decode(data, into))
 }
@@ -232,11 +232,7 @@ func asConfigErrors(err error) error {
 	}
 	for i, fault := range faults {
 		if fe, ok := errors.AsType[*config.FieldError](fault); ok {
-			field := fe.Field
-			if field == "" {
-				field = "the configuration"
-			}
-			faults[i] = &auth.ConfigError{Field: field, Problem: fe.Problem}
+			faults[i] = &auth.ConfigError{Field: fe.Field, Problem: fe.Problem}
 		}
 	}
 	return errors.Join(faults...)
