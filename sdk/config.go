@@ -149,7 +149,7 @@ func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, e
 			}
 			errs = append(errs, &auth.ConfigError{Field: path, Problem: problem})
 		case !has(doc, names):
-			if err := put(doc, names, string(secrets[path])); err != nil {
+			if err := put(doc, "", names, string(secrets[path])); err != nil {
 				errs = append(errs, err)
 			}
 		case member: // else it was found above
@@ -194,8 +194,8 @@ func has(doc map[string]json.RawMessage, names []string) bool {
 	return json.Unmarshal(raw, &inner) == nil && has(inner, names[1:])
 }
 
-// put adds a secret to the document.
-func put(doc map[string]json.RawMessage, names []string, value string) error {
+// put adds a secret to the part of the document that the path leads to.
+func put(doc map[string]json.RawMessage, path string, names []string, value string) error {
 	name := names[0]
 	if len(names) == 1 {
 		raw, err := json.Marshal(value)
@@ -205,10 +205,10 @@ func put(doc map[string]json.RawMessage, names []string, value string) error {
 	inner := map[string]json.RawMessage{}
 	if raw, ok := doc[name]; ok {
 		if err := json.Unmarshal(raw, &inner); err != nil || inner == nil {
-			return &auth.ConfigError{Field: name, Problem: "is not an object"}
+			return &auth.ConfigError{Field: join(path, name), Problem: "is not an object"}
 		}
 	}
-	if err := put(inner, names[1:], value); err != nil {
+	if err := put(inner, join(path, name), names[1:], value); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(inner)

@@ -146,7 +146,7 @@ func TestTheFaultsOfSecretsComeInTheirOrder(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		_, err := decode[rich]([]byte(`{"below":null,"plain":"4711"}`), map[string][]byte{
-			"a": []byte("4711"), "b": []byte("4711"), "below.plain": []byte("4711"), "c": nil, "many.": nil,
+			"a": []byte("4711"), "b": []byte("4711"), "below.plain": []byte("4711"), "c": nil, "many.": nil, "plain": nil,
 		}, []string{"plain", "below.plain", "many.*"})
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok {
@@ -168,5 +168,24 @@ func TestTheFaultsOfSecretsComeInTheirOrder(t *testing.T) {
 	_, err := decode[member](nil, map[string][]byte{"a": nil}, nil)
 	if want := "auth: config: a is not a secret of this plugin, which has none"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestASecretBelowWhatIsNoObjectNamesAllOfItsPath(t *testing.T) {
+	t.Parallel()
+	type deep struct {
+		Outer struct {
+			Inner *Inner `json:"inner"`
+		} `json:"outer"`
+	}
+	_, paths, err := schemaOf[deep]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for doc, field := range map[string]string{`{"outer":7}`: "outer", `{"outer":{"inner":null}}`: "outer.inner", `{"outer":{"inner":"4711"}}`: "outer.inner"} {
+		_, err := decode[deep]([]byte(doc), map[string][]byte{"outer.inner.plain": []byte("4711")}, paths)
+		if want := "auth: config: " + field + " is not an object"; err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", doc, err, want)
+		}
 	}
 }
