@@ -37,7 +37,7 @@ func (s *authServer) Login(stream grpc.BidiStreamingServer[authv1.LoginRequest, 
 	}
 	ctx, cancel := context.WithCancel(withTrace(stream.Context()))
 	defer cancel()
-	d := &remoteDialog{stream: stream, asks: make(map[uint64]chan *authv1.LoginAnswer)}
+	d := &remoteDialog{ctx: ctx, stream: stream, asks: make(map[uint64]chan *authv1.LoginAnswer)}
 	go func() { // ends with the stream, when this method returns
 		defer cancel()
 		for {
@@ -54,13 +54,16 @@ func (s *authServer) Login(stream grpc.BidiStreamingServer[authv1.LoginRequest, 
 	}); err != nil {
 		done.Failure = wire.Failure(err)
 	}
-	return d.send(&authv1.LoginResponse{Message: &authv1.LoginResponse_Done{Done: done}})
+	return d.finish(&authv1.LoginResponse{Message: &authv1.LoginResponse_Done{Done: done}})
 }
 
 // remoteDialog asks the host.
 type remoteDialog struct {
-	stream  grpc.BidiStreamingServer[authv1.LoginRequest, authv1.LoginResponse]
+	ctx    context.Context //nolint:containedctx // of the login, which is all that it lives for
+	stream grpc.BidiStreamingServer[authv1.LoginRequest, authv1.LoginResponse]
+
 	sending sync.Mutex // held while a message is sent
+	over    bool       // guarded by sending
 
 	mu   sync.Mutex
 	last uint64                              // guarded by mu
@@ -92,6 +95,17 @@ func (d *remoteDialog) Callback(ctx context.Context, state string) (auth.Secret,
 func (d *remoteDialog) send(m *authv1.LoginResponse) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
+	if d.over {
+		return fmt.Errorf("sdk: the login is over, and its dialog with it: %w", context.Canceled)
+	}
+	return d.stream.Send(m)
+}
+
+// finish sends the last message. A provider that kept its dialog cannot send after it.
+func (d *remoteDialog) finish(m *authv1.LoginResponse) error {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	d.over = true
 	return d.stream.Send(m)
 }
 
@@ -116,6 +130,7 @@ func (d *remoteDialog) ask(ctx context.Context, m *authv1.LoginResponse) (auth.S
 	if err := d.send(m); err != nil {
 		return auth.Secret{}, err
 	}
+	var why error
 	select {
 	case a := <-ch:
 		if f := a.GetFailure(); f != nil {
@@ -125,10 +140,13 @@ func (d *remoteDialog) ask(ctx context.Context, m *authv1.LoginResponse) (auth.S
 		}
 		return auth.NewSecret(string(a.GetValue())), nil
 	case <-ctx.Done():
-		d.mu.Lock()
-		delete(d.asks, m.GetId())
-		d.mu.Unlock()
-		_ = d.send(&authv1.LoginResponse{Id: m.GetId(), Message: &authv1.LoginResponse_Cancel{Cancel: &authv1.Cancel{}}})
-		return auth.Secret{}, ctx.Err()
+		why = ctx.Err()
+	case <-d.ctx.Done():
+		why = d.ctx.Err()
 	}
+	d.mu.Lock()
+	delete(d.asks, m.GetId())
+	d.mu.Unlock()
+	_ = d.send(&authv1.LoginResponse{Id: m.GetId(), Message: &authv1.LoginResponse_Cancel{Cancel: &authv1.Cancel{}}})
+	return auth.Secret{}, why
 }

@@ -41,8 +41,14 @@ func schemaOf[C any]() (json.RawMessage, []string, error) {
 		return nil, nil, fmt.Errorf("sdk: the JSON Schema of %v: %w", t, err)
 	}
 	var paths []string
-	secretsIn(t, "", nil, func(path string) { paths = append(paths, path) })
-	return raw, paths, nil
+	var errs []error
+	secretsIn(t, "", nil, func(path string, found bool) {
+		if paths = append(paths, path); !found {
+			errs = append(errs, fmt.Errorf("sdk: the secret %s of %v has no path that it could be delivered by: "+
+				"a secret may be in structs, and in a map of nothing else", path, t))
+		}
+	})
+	return raw, paths, errors.Join(errs...)
 }
 
 // allOptional says what sdk/config does: it drops what must be there: the zero value of a field means its default,
@@ -56,42 +62,51 @@ func allOptional(s *jsonschema.Schema) {
 	for _, p := range s.Properties {
 		allOptional(p)
 	}
-	if s.Items != nil {
-		allOptional(s.Items)
+	for _, member := range []*jsonschema.Schema{s.Items, s.AdditionalProperties} { // of a list, of a map
+		if member != nil {
+			allOptional(member)
+		}
 	}
 }
 
 // secretsIn visits the paths of the secrets in a struct, in the order of its fields. Those
-// of a map that may hold any number of them end in ".*".
-func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(string)) {
+// of a map that may hold any number of them end in ".*". What is in a list or in another map
+// cannot be delivered; it is visited as not found.
+func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(path string, found bool)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == reflect.TypeFor[auth.Secret]() {
-		visit(prefix)
+		visit(prefix, true)
 		return
 	}
-	if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
-		visit(join(prefix, "*"))
-		return
-	}
-	if t.Kind() != reflect.Struct || slices.Contains(above, t) {
+	if slices.Contains(above, t) {
 		return
 	}
 	above = append(above, t)
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || name == "-" {
-			continue
+	switch t.Kind() {
+	case reflect.Map, reflect.Slice, reflect.Array:
+		if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
+			visit(join(prefix, "*"), true)
+			return
 		}
-		path := prefix
-		if !f.Anonymous || name != "" {
-			if name == "" {
-				name = f.Name
+		secretsIn(t.Elem(), join(prefix, "*"), above, func(path string, _ bool) { visit(path, false) })
+	case reflect.Struct:
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !f.IsExported() || name == "-" {
+				continue
 			}
-			path = join(prefix, name)
+			path := prefix
+			if !f.Anonymous || name != "" {
+				if name == "" {
+					name = f.Name
+				}
+				path = join(prefix, name)
+			}
+			secretsIn(f.Type, path, above, visit)
 		}
-		secretsIn(f.Type, path, above, visit)
+	default:
 	}
 }
 
@@ -134,7 +149,7 @@ func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, e
 			}
 			errs = append(errs, &auth.ConfigError{Field: path, Problem: problem})
 		case !has(doc, names):
-			if err := put(doc, names, string(secrets[path])); err != nil {
+			if err := put(doc, "", names, string(secrets[path])); err != nil {
 				errs = append(errs, err)
 			}
 		case member: // else it was found above
@@ -179,8 +194,8 @@ func has(doc map[string]json.RawMessage, names []string) bool {
 	return json.Unmarshal(raw, &inner) == nil && has(inner, names[1:])
 }
 
-// put adds a secret to the document.
-func put(doc map[string]json.RawMessage, names []string, value string) error {
+// put adds a secret to the part of the document that the path leads to.
+func put(doc map[string]json.RawMessage, path string, names []string, value string) error {
 	name := names[0]
 	if len(names) == 1 {
 		raw, err := json.Marshal(value)
@@ -190,10 +205,10 @@ func put(doc map[string]json.RawMessage, names []string, value string) error {
 	inner := map[string]json.RawMessage{}
 	if raw, ok := doc[name]; ok {
 		if err := json.Unmarshal(raw, &inner); err != nil || inner == nil {
-			return &auth.ConfigError{Field: name, Problem: "is not an object"}
+			return &auth.ConfigError{Field: join(path, name), Problem: "is not an object"}
 		}
 	}
-	if err := put(inner, names[1:], value); err != nil {
+	if err := put(inner, join(path, name), names[1:], value); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(inner)
@@ -201,7 +216,7 @@ func put(doc map[string]json.RawMessage, names []string, value string) error {
 	return err
 }
 
-// decodeStrictly is the place where JSON becomes a struct.
+// decodeStrictly is the place where a JSON object becomes a struct.
 func decodeStrictly(data []byte, into any) error {
 	return asConfigErrors(config.Decode(data, into))
 }
@@ -217,11 +232,7 @@ func asConfigErrors(err error) error {
 	}
 	for i, fault := range faults {
 		if fe, ok := errors.AsType[*config.FieldError](fault); ok {
-			field := fe.Field
-			if field == "" {
-				field = "the configuration"
-			}
-			faults[i] = &auth.ConfigError{Field: field, Problem: fe.Problem}
+			faults[i] = &auth.ConfigError{Field: fe.Field, Problem: fe.Problem}
 		}
 	}
 	return errors.Join(faults...)

@@ -26,15 +26,15 @@ type instances struct {
 type entry struct {
 	kind   string
 	digest [sha256.Size]byte // of what it was opened with
-	ready  chan struct{}     // closed when opened and err stand
+	ready  chan struct{}     // closed, under instances.mu, when opened and err stand
 	opened opened
 	err    error
 
 	ending chan struct{} // closed when the instance begins to close
 
 	calls   int           // guarded by instances.mu
-	closing bool          // guarded by instances.mu
-	idle    chan struct{} // guarded by instances.mu; closed at the last end after closing
+	closing bool          // guarded by instances.mu; it is not in byName any more, and no call begins
+	idle    chan struct{} // guarded by instances.mu; closed at the last end after closing, if one is awaited
 }
 
 func newInstances() *instances { return &instances{byName: make(map[string]*entry)} }
@@ -71,8 +71,8 @@ func (s *instances) open(
 		if e.err != nil && s.byName[name] == e {
 			delete(s.byName, name)
 		}
+		close(e.ready) // under the lock: who closes the instance leaves it to us until then
 		s.mu.Unlock()
-		close(e.ready)
 		if orphan && e.err == nil { // closed before it was open
 			_ = e.opened.close(context.WithoutCancel(ctx))
 		}
@@ -100,7 +100,7 @@ func (s *instances) beginLong(name, kindName string) (value any, ending <-chan s
 			ok = false
 		}
 	}
-	if !ok || e.closing || e.kind != kindName {
+	if !ok || e.kind != kindName {
 		return nil, nil, nil, fmt.Errorf("%w %q of the kind %s", wire.ErrNoInstance, name, kindName)
 	}
 	e.calls++
@@ -111,9 +111,8 @@ func (s *instances) end(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.calls--
-	if e.calls == 0 && e.closing && e.idle != nil {
+	if e.calls == 0 && e.idle != nil {
 		close(e.idle)
-		e.idle = nil
 	}
 }
 

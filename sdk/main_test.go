@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
+	"github.com/go-mcpool/mcpool/sdk/metrics"
+	"github.com/go-mcpool/mcpool/sdk/probe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,21 +36,38 @@ type signer struct {
 	auth.Signer
 }
 
+// versatile has every ability, and maybe has one or the other.
+type versatile struct {
+	auth.Provider
+	auth.Signer
+	auth.Interactive
+	auth.Observer
+}
+
+type maybe struct{ auth.Provider }
+
+func (maybe) Signer() (auth.Signer, bool)           { return nil, false }
+func (maybe) Interactive() (auth.Interactive, bool) { return nil, false }
+func (maybe) Observer() (auth.Observer, bool)       { return nil, false }
+
 func factory(context.Context, settings) (signer, error) { return signer{}, nil }
 
 func plain(context.Context, settings) (auth.Provider, error) { return nil, errors.New("not here") }
 
 func TestDescribePrintsWhatAHostLearns(t *testing.T) {
 	t.Parallel()
-	var out, errOut bytes.Buffer
-	code := run(Info{Name: "acme", Version: "1.2.3", Environment: []string{"ACME_*"}},
-		[]Kind{Auth(factory, Headers("Authorization", "X-Acme"))}, []string{"--describe"}, &out, &errOut)
+	info, kinds := Info{Name: "acme", Version: "1.2.3", Summary: "So.", Environment: []string{"ACME_*"}}, []Kind{Auth(factory, Headers("Authorization", "X-Acme"))}
+	var out, errOut, again bytes.Buffer
+	code := run(info, kinds, []string{"--describe"}, &out, &errOut)
+	if code := run(info, kinds, []string{"x", "-describe"}, &again, &errOut); code != 0 || again.String() != out.String() {
+		t.Errorf("-describe: code %d, %s", code, &again)
+	}
 	var d wire.Description
 	if err := json.Unmarshal(out.Bytes(), &d); err != nil || code != 0 || errOut.Len() > 0 {
 		t.Fatalf("code %d, %v, %s", code, err, &errOut)
 	}
 	k := d.Kinds[0]
-	if d.Name != "acme" || d.Version != "1.2.3" || !slices.Equal(d.Environment, []string{"ACME_*"}) || k.Name != "auth" ||
+	if d.Name != "acme" || d.Summary != "So." || d.Version != "1.2.3" || !slices.Equal(d.Environment, []string{"ACME_*"}) || k.Name != "auth" ||
 		!slices.Equal(k.Majors, []uint32{1}) || !slices.Equal(k.Headers, []string{"Authorization", "X-Acme"}) {
 		t.Errorf("%+v", d)
 	}
@@ -59,7 +78,7 @@ func TestDescribePrintsWhatAHostLearns(t *testing.T) {
 	if err := json.Unmarshal(k.Config, &schema); err != nil {
 		t.Fatal(err)
 	}
-	if schema.Properties["key"]["writeOnly"] != true || schema.Properties["count"]["type"] != "integer" ||
+	if schema.Properties["key"]["writeOnly"] != true || !strings.Contains(out.String(), "\n  \"name\": \"acme\",\n") || schema.Properties["count"]["type"] != "integer" ||
 		schema.Properties["Func"] != nil || len(schema.Required) != 0 {
 		t.Errorf("schema %s", k.Config)
 	}
@@ -73,6 +92,8 @@ func TestTheTypeOfTheProviderTellsWhatItCan(t *testing.T) {
 	}{
 		"a concrete signer":    {Auth(factory), []string{"sign"}},
 		"an interface":         {Auth(plain), nil},
+		"one of all":           {Auth(func(context.Context, settings) (versatile, error) { return versatile{}, nil }, Signs()), []string{"login", "observe", "sign"}},
+		"one that may have":    {Auth(func(context.Context, settings) (maybe, error) { return maybe{}, nil }), []string{"login", "observe", "sign"}},
 		"an interface, helped": {Auth(plain, Signs(), LogsIn(), UsesSubject(), Observes()), []string{"login", "observe", "sign", "subject"}},
 	} {
 		d, err := test.kind.impl.describe()
@@ -83,11 +104,29 @@ func TestTheTypeOfTheProviderTellsWhatItCan(t *testing.T) {
 }
 
 func TestRunByHandItExplainsItself(t *testing.T) {
-	t.Parallel()
-	var out, errOut bytes.Buffer
-	code := run(Info{Name: "acme"}, []Kind{Auth(plain)}, nil, &out, &errOut)
-	if code != 2 || out.Len() > 0 || !strings.Contains(errOut.String(), "acme dev is a plugin for mcpool") {
-		t.Errorf("code %d, %s%s", code, &out, &errOut)
+	const does = "\nIt does nothing by itself: a program that uses mcpool starts it, with host.Launch.\n"
+	const more = "\n\n--describe prints this and the schema of its configuration as JSON.\n"
+	for want, test := range map[string]struct {
+		info  Info
+		kinds []Kind
+	}{
+		"acme dev is a plugin for mcpool." + does + "\nkind auth, major [1], sets Authorization" + more: {Info{Name: "acme"}, []Kind{Auth(plain)}},
+		"acme 1.2.3 is a plugin for mcpool. It is one of many." + does +
+			"\nkind auth, major [1], can sign, subject, sets A, B-*, C\nkind probe, major [1]\nenvironment it can use: A, B_*" + more: {
+			Info{Name: "acme", Version: "1.2.3", Summary: "It is one of many.", Environment: []string{"A", "B_*"}},
+			[]Kind{
+				Auth(plain, Headers("A", "B-*"), UsesSubject(), Headers("C"), Signs()),
+				Probe(func(context.Context, settings) (probe.Prober, error) { return nil, errors.New("not here") }),
+			},
+		},
+	} {
+		for _, cookie := range []string{"", "another program's"} {
+			t.Setenv(wire.CookieKey, cookie)
+			var out, errOut bytes.Buffer
+			if code := run(test.info, test.kinds, nil, &out, &errOut); code != 2 || out.Len() > 0 || errOut.String() != want {
+				t.Errorf("code %d, %s%s\nwant %s", code, &out, &errOut, want)
+			}
+		}
 	}
 }
 
@@ -97,20 +136,39 @@ func TestTheMistakesOfAnAuthorAreTold(t *testing.T) {
 		info  Info
 		kinds []Kind
 	}{
-		"Info.Name is missing": {Info{}, []Kind{Auth(plain)}},
-		"was given no kind":    {Info{Name: "x"}, nil},
-		"a zero Kind":          {Info{Name: "x"}, []Kind{{}}},
-		"auth twice":           {Info{Name: "x"}, []Kind{Auth(plain), Auth(plain)}},
-		"is a struct, not int": {Info{Name: "x"}, []Kind{Auth(func(context.Context, int) (auth.Provider, error) { return nil, errors.New("not here") })}},
-		"no factory":           {Info{Name: "x"}, []Kind{Auth[settings, auth.Provider](nil)}},
+		"Info.Name is missing":         {Info{}, []Kind{Auth(plain)}},
+		"was given no kind":            {Info{Name: "x"}, nil},
+		"a zero Kind":                  {Info{Name: "x"}, []Kind{{}}},
+		"auth twice":                   {Info{Name: "x"}, []Kind{Auth(plain), Auth(plain)}},
+		"is a struct, not int":         {Info{Name: "x"}, []Kind{Auth(func(context.Context, int) (auth.Provider, error) { return nil, errors.New("not here") })}},
+		"Auth was given no factory":    {Info{Name: "x"}, []Kind{Auth[settings, auth.Provider](nil)}},
+		"Probe was given no factory":   {Info{Name: "x"}, []Kind{Probe[settings, probe.Prober](nil)}},
+		"Metrics was given no factory": {Info{Name: "x"}, []Kind{Metrics[settings, metrics.Sink](nil)}},
+		"is a struct, not []string":    {Info{Name: "x"}, []Kind{Probe(func(context.Context, []string) (probe.Prober, error) { return nil, errors.New("not here") })}},
+		"Name is missing\nsdk: Main was given a zero Kind\nsdk: Probe was given no factory": {Info{}, []Kind{Auth(plain), {}, Probe[settings, probe.Prober](nil)}},
 	} {
-		var errOut bytes.Buffer
-		if code := run(test.info, test.kinds, []string{"--describe"}, &errOut, &errOut); code != 1 ||
-			!strings.Contains(errOut.String(), want) {
-			t.Errorf("want %q, got code %d, %s", want, code, &errOut)
+		for _, args := range [][]string{{"--describe"}, nil} {
+			var out, errOut bytes.Buffer
+			if code := run(test.info, test.kinds, args, &out, &errOut); code != 1 || out.Len() > 0 || !strings.Contains(errOut.String(), want) {
+				t.Errorf("want %q, got code %d, %s%s", want, code, &out, &errOut)
+			}
 		}
 	}
 }
+
+func TestADescriptionThatCannotBePrintedIsAFailure(t *testing.T) {
+	t.Parallel()
+	var errOut bytes.Buffer
+	code := run(Info{Name: "acme"}, []Kind{Auth(plain)}, []string{"--describe"}, full{}, &errOut)
+	if code != 1 || !strings.Contains(errOut.String(), "no space left") {
+		t.Errorf("code %d, %s", code, &errOut)
+	}
+}
+
+// full is a disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 	t.Parallel()
@@ -139,6 +197,7 @@ func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 	}{
 		"no object":           {`[]`, nil, []string{"the configuration"}},
 		"null":                {`null`, nil, []string{"the configuration"}},
+		"null, and a secret":  {`null`, secret("key", "4711"), []string{"the configuration"}},
 		"no JSON":             {`{`, nil, []string{"the configuration"}},
 		"unknown":             {`{"nam":"x"}`, nil, []string{"nam"}},
 		"unknown below":       {`{"inner":{"x":1}}`, nil, []string{"inner.x"}},

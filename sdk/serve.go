@@ -30,22 +30,24 @@ func serve(d wire.Description, kinds []kind) int {
 	set := newInstances()
 	line := watchLifeline(set)
 	b := &base{description: d, kinds: kinds, set: set, shutdown: line.expect}
-	limit := messageLimit()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
 		},
 		Plugins: plugin.PluginSet{wire.PluginName: &server{base: b}},
-		Logger:  hclog.NewNullLogger(),
-		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts,
-				grpc.ForceServerCodecV2(wire.Codec()), grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
-				grpc.StaticStreamWindowSize(wire.Window), grpc.StaticConnWindowSize(wire.Window),
-				grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(streaming))...)
-		},
+		Logger:  hclog.NewNullLogger(), GRPCServer: newServer,
 	})
 	line.end()
 	return 0
+}
+
+// newServer makes the server of all services, with the options that go-plugin adds.
+func newServer(opts []grpc.ServerOption) *grpc.Server {
+	limit := messageLimit()
+	return grpc.NewServer(append(opts,
+		grpc.ForceServerCodecV2(wire.Codec()), grpc.MaxRecvMsgSize(limit), grpc.MaxSendMsgSize(limit),
+		grpc.StaticStreamWindowSize(wire.Window), grpc.StaticConnWindowSize(wire.Window),
+		grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(streaming))...)
 }
 
 // messageLimit bounds a message of the wire.

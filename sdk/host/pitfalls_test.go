@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	basev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/base/v1"
@@ -124,46 +125,91 @@ func TestACallThatOutlastsTheDrainIsCutShortAndSaidToBe(t *testing.T) {
 	}
 }
 
-// There are systems that send no signal when a parent dies.
-func TestTheLifelineAloneEndsAPlugin(t *testing.T) {
+// There are systems that send no signal when a parent dies. And a host that knows
+// go-plugin alone ends a plugin with go-plugin's own call.
+func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(shortTemp(t), wire.RunDirPrefix+"run")
-	if err := os.MkdirAll(filepath.Join(dir, "s"), 0o700); err != nil {
+	for name, end := range map[string]func(*bare) error{
+		"lifeline": func(b *bare) error { return b.lifeline.Close() },
+		"go-plugin": func(b *bare) error {
+			return b.conn.Invoke(t.Context(), "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, state := startBare(t, "slow"), t.TempDir()
+			if _, err := basev1.NewPluginServiceClient(b.conn).Open(t.Context(), &basev1.OpenRequest{
+				Kind: "auth", Major: 1, Instance: "a", Config: []byte(`{"greeting":"hi"}`), StateDir: state,
+			}); err != nil {
+				t.Error(err)
+			}
+			if !alive(b.cmd.Process.Pid) {
+				t.Error("it ended before its host")
+			}
+			if err := end(b); err != nil && status.Code(err) != codes.Unavailable { // it may end before it answers
+				t.Error(err)
+			}
+			_, _ = io.Copy(io.Discard, b.out) // until it ends
+			_ = b.cmd.Wait()                  // it ends its own group, and itself with it
+			if exists(b.dir) {
+				t.Error("its folder is left")
+			}
+			if !exists(filepath.Join(state, "closed-hi")) {
+				t.Error("its instance was not closed")
+			}
+		})
+	}
+}
+
+// bare is a plugin that no Launch has started.
+type bare struct {
+	cmd      *exec.Cmd
+	out      *bufio.Reader
+	lifeline *os.File
+	dir      string
+	conn     *grpc.ClientConn
+}
+
+func startBare(t *testing.T, name string) *bare {
+	t.Helper()
+	b := &bare{dir: filepath.Join(shortTemp(t), wire.RunDirPrefix+"run")}
+	if err := os.MkdirAll(filepath.Join(b.dir, "s"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	theirs, ours, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ours.Close()
-	cmd := exec.CommandContext(t.Context(), part(t, "good").Path)
-	cmd.Env = []string{
-		wire.CookieKey + "=" + wire.CookieValue, "PLUGIN_PROTOCOL_VERSIONS=1", wire.SocketDirEnv + "=" + filepath.Join(dir, "s"),
-		wire.EnvLifeline + "=3", wire.EnvRunDir + "=" + dir,
+	t.Cleanup(func() { ours.Close() })
+	b.lifeline = ours
+	b.cmd = exec.CommandContext(t.Context(), part(t, name).Path)
+	b.cmd.Env = []string{
+		wire.CookieKey + "=" + wire.CookieValue, "PLUGIN_PROTOCOL_VERSIONS=1", wire.SocketDirEnv + "=" + filepath.Join(b.dir, "s"),
+		wire.EnvLifeline + "=3", wire.EnvRunDir + "=" + b.dir,
 	}
-	cmd.ExtraFiles, cmd.SysProcAttr = []*os.File{theirs}, &syscall.SysProcAttr{Setpgid: true}
-	stdout, err := cmd.StdoutPipe()
+	b.cmd.ExtraFiles, b.cmd.SysProcAttr = []*os.File{theirs}, &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Start()
+	err = b.cmd.Start()
 	theirs.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := bufio.NewReader(stdout)
-	if line, err := out.ReadString('\n'); err != nil || !strings.HasPrefix(line, "1|1|unix|") {
-		t.Errorf("the handshake is %q, %v", line, err)
+	b.out = bufio.NewReader(stdout)
+	line, err := b.out.ReadString('\n')
+	address, ok := strings.CutPrefix(line, "1|1|unix|")
+	if err != nil || !ok {
+		t.Fatalf("the handshake is %q, %v", line, err)
 	}
-	if !alive(cmd.Process.Pid) {
-		t.Error("it ended before its host")
+	address, _, _ = strings.Cut(address, "|")
+	b.conn, err = grpc.NewClient("unix:"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	if err != nil {
+		t.Fatal(err)
 	}
-	ours.Close()
-	_, _ = io.Copy(io.Discard, out) // until it ends
-	_ = cmd.Wait()                  // it ends its own group, and itself with it
-	if exists(dir) {
-		t.Error("its folder is left")
-	}
+	t.Cleanup(func() { b.conn.Close() })
+	return b
 }
 
 func TestAnObservationReachesThePlugin(t *testing.T) {
