@@ -84,3 +84,25 @@ func TestTheDefaultDeadlineEndsAProbeAndADialThatHaveNone(t *testing.T) {
 		t.Errorf("Dial: %v", err)
 	}
 }
+
+// gRPC has one word for a call that was given up and for one under whose connection it was
+// closed, which destroy does.
+func TestACallIsRepeatedOnlyIfItsConnectionIsGone(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	for gone, want := range map[bool]int{true: 2, false: 1} {
+		tries := 0
+		err := r.call(t.Context(), "M", "", func(_ context.Context, p *process) error {
+			if tries++; tries == 2 {
+				return nil
+			}
+			if gone {
+				p.conn.Close()
+			}
+			return status.Error(codes.Canceled, "grpc: the client connection is closing")
+		})
+		if tries != want || gone == errors.Is(err, context.Canceled) {
+			t.Errorf("gone %v: tried %d times, %v", gone, tries, err)
+		}
+	}
+}
