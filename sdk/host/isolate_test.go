@@ -264,7 +264,7 @@ func TestTheTraceContextReachesThePlugin(t *testing.T) {
 	if got := value(t, a, "trace"); got != traceparent {
 		t.Errorf("got %q", got)
 	}
-	if err := <-ended; err != nil {
+	if err := inTime(t, "the span ends", func() error { return <-ended }); err != nil {
 		t.Errorf("the span ended with %v", err)
 	}
 }
