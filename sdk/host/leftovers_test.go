@@ -283,6 +283,11 @@ func TestAnOrderlyEndIsThePluginsOwn(t *testing.T) {
 	if state, _ := p.child.ending(); state != "exit status 0" {
 		t.Errorf("it ended with %q", state)
 	}
+	p.child.mu.Lock()
+	defer p.child.mu.Unlock()
+	if !p.child.reaped {
+		t.Error("its number would be sent a signal still")
+	}
 }
 
 func TestOfWhatAPluginSaysAtFirstOnlySoMuchIsKept(t *testing.T) {

@@ -211,6 +211,10 @@ func TestFaultsOfATransportKeepTheirTypes(t *testing.T) {
 	if err := conn.Close(t.Context(), transport.Done); err == nil || !strings.Contains(err.Error(), "something is left") {
 		t.Errorf("Close: %v", err)
 	}
+	c.dial(t, transport.Open{Target: transport.Target{Name: "closefails"}})
+	if err := c.dialer.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "something is left") {
+		t.Errorf("Close of the dialer: %v", err)
+	}
 }
 
 func TestAKillEndsASessionAndRepeatsNoMessage(t *testing.T) {
