@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -92,6 +93,33 @@ func TestWhatIsExplainedAlreadyStaysAsItIs(t *testing.T) {
 	proc := &process{plugin: p, child: newChild(p)}
 	want := &LaunchError{Path: "/x", Reason: "is no good", Remedy: "Take another."}
 	if err := proc.explain(t.Context(), want); err != error(want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// go-plugin forgets a connection on which it cannot begin. That nothing of it is left, the
+// goroutines say when all tests are over.
+func TestAStartThatIsGivenUpWhileItConnectsLeavesNoConnection(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CRASH_DIR", dir)
+	p := part(t, "deaf")
+	p.Env, p.Limits.Start = []string{"CRASH_*"}, 1000*time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	launched := make(chan error, 1)
+	go func() {
+		_, err := Launch(ctx, p)
+		launched <- err
+	}()
+	keeper := filepath.Join(dir, "keeper")
+	eventually(t, "it takes the connection", func() bool { return exists(keeper) })
+	text, err := os.ReadFile(keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pidOf(t, string(text)), syscall.SIGKILL)
+	cancel()
+	if err := inTime(t, "the start ends", func() error { return <-launched }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
