@@ -213,6 +213,11 @@ func TestAProcessThatKeepsAnInstanceWhichWasClosedIsNotPutInPlace(t *testing.T) 
 			if err := a.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("Close: %v", err)
 			}
+			eventually(t, "its name is free", func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return len(r.instances) == 0
+			})
 			writeFile(t, pass, "", 0o600)
 			if replaces {
 				if err := <-replaced; err == nil || !strings.Contains(err.Error(), "was not replaced") || r.Stats().PID != pid {
