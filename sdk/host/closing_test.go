@@ -161,6 +161,7 @@ func TestAnInstanceIsClosedAgainUntilThePluginAnswers(t *testing.T) {
 func TestAPluginThatRefusesToCloseAnInstanceIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	p, log := stubbornPart(t)
+	p.Limits.Call = time.Minute
 	r := launch(t, p)
 	cfg := stubbornConfig{Name: "first", Refuse: true}
 	a := open(t, r, Instance{Name: "a", Config: cfg})
@@ -236,6 +237,7 @@ func TestAProcessThatKeepsAnInstanceWhichWasClosedIsNotPutInPlace(t *testing.T) 
 func TestASecondCloseOfAnInstanceEndsNoOtherOfItsName(t *testing.T) {
 	t.Parallel()
 	p, _ := stubbornPart(t)
+	p.Limits.Call = time.Minute
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a", Config: stubbornConfig{Name: "first"}})
 	if err := a.Close(t.Context()); err != nil {

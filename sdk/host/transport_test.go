@@ -62,13 +62,27 @@ func (c *carrying) dial(t *testing.T, open transport.Open) transport.Conn {
 	return conn
 }
 
+// receive is Receive, and fails the test if nothing comes.
+func receive(t *testing.T, c transport.Conn) ([]byte, error) {
+	t.Helper()
+	type received struct {
+		m   []byte
+		err error
+	}
+	got := inTime(t, "a message arrives", func() received {
+		m, err := c.Receive(t.Context())
+		return received{m, err}
+	})
+	return got.m, got.err
+}
+
 // say sends a message and returns the answer.
 func say(t *testing.T, c transport.Conn, message string) string {
 	t.Helper()
 	if err := c.Send(t.Context(), []byte(message)); err != nil {
 		t.Fatalf("Send: %v", err)
 	}
-	m, err := c.Receive(t.Context())
+	m, err := receive(t, c)
 	if err != nil {
 		t.Fatalf("Receive: %v", err)
 	}
@@ -79,7 +93,7 @@ func say(t *testing.T, c transport.Conn, message string) string {
 func ends(t *testing.T, c transport.Conn, want transport.Reason) *transport.CloseError {
 	t.Helper()
 	for {
-		_, err := c.Receive(t.Context())
+		_, err := receive(t, c)
 		if err == nil {
 			continue
 		}
@@ -298,7 +312,7 @@ func TestASlowReaderHoldsBackThePeer(t *testing.T) {
 		t.Errorf("messages the other way: %v", err)
 	}
 	for i := range total {
-		m, err := conn.Receive(t.Context())
+		m, err := receive(t, conn)
 		if err != nil || string(m) != fmt.Sprint(i) {
 			t.Fatalf("message %d: %q, %v", i, m, err)
 		}
