@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -186,10 +187,16 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
+	linked, elsewhere := filepath.Join(tmp, "mcpool-4"), filepath.Join(tmp, "elsewhere")
+	writeFile(t, elsewhere, "", 0o600)
+	if err := errors.Join(os.Mkdir(linked, 0o700), os.Symlink(elsewhere, filepath.Join(linked, lockName))); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", tmp)
 	launch(t, part(t, "good"))
-	if exists(dead) || !exists(living) || !exists(other) {
-		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v", exists(dead), exists(living), exists(other))
+	if exists(dead) || !exists(living) || !exists(other) || !exists(linked) {
+		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v, with somebody else's %v",
+			exists(dead), exists(living), exists(other), exists(linked))
 	}
 }
 

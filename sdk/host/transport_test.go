@@ -412,7 +412,8 @@ func TestCloseOfASessionEndsWhenThePluginIsStopped(t *testing.T) {
 	stop(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := conn.Close(ctx, transport.Done); !errors.Is(err, context.DeadlineExceeded) {
+	err := inTime(t, "Close returns", func() error { return conn.Close(ctx, transport.Done) })
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close: %v", err)
 	}
 	syscall.Kill(pid, syscall.SIGCONT)
@@ -436,6 +437,9 @@ func TestSessionsEndWhenTheirPluginIsReplacedOrClosed(t *testing.T) {
 	if got := say(t, conn, "about"); !strings.Contains(got, "none hi") {
 		t.Errorf("the plugin saw %s", got)
 	}
+	if err := os.Remove(filepath.Join(c.state, "dialer-closed")); err != nil { // by the first process
+		t.Error(err)
+	}
 	if err := c.dialer.Close(t.Context()); err != nil {
 		t.Errorf("Close of the dialer: %v", err)
 	}
@@ -449,8 +453,12 @@ func TestSessionsEndWhenTheirPluginIsReplacedOrClosed(t *testing.T) {
 func TestDiallingIsRepeatedWhenThePluginDies(t *testing.T) {
 	t.Parallel()
 	c := launchCarrier(t, nil)
-	if got := say(t, c.dial(t, transport.Open{Target: transport.Target{Name: "exitonce"}}), "x"); got != "x" {
-		t.Errorf("got %q", got)
+	asked := 0
+	open := transport.Open{Target: transport.Target{Name: "exitonce"}, Identity: transport.Identity{
+		Subject: func(context.Context) (string, error) { asked++; return "t0k", nil },
+	}}
+	if got := say(t, c.dial(t, open), "x"); got != "x" || asked != 1 {
+		t.Errorf("got %q, and the subject was asked for %d times", got, asked)
 	}
 }
 
