@@ -6,10 +6,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-mcpool/mcpool/sdk/transport"
@@ -40,6 +44,35 @@ func TestWhatBecameOfACallIsSaid(t *testing.T) {
 		if e := fromRPC(cause); e.Message != want || !errors.Is(e, cause) {
 			t.Errorf("%v: %q", cause, e.Message)
 		}
+	}
+}
+
+func TestAConnectionThatComesAfterTheEndIsClosed(t *testing.T) {
+	t.Parallel()
+	cc, err := grpc.NewClient("passthrough:///nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	var c connection
+	c.close()
+	c.set(cc)
+	if s := cc.GetState(); s != connectivity.Shutdown {
+		t.Errorf("it is %v", s)
+	}
+}
+
+// It has none of its instances open any more, and is not to be used.
+func TestAProcessThatIsLostAnswersToNoClosing(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	r.mu.Lock()
+	p := r.proc
+	r.mu.Unlock()
+	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	eventually(t, "its connection broke", func() bool { return p.conn.GetState() != connectivity.Ready })
+	if err := (&instance{name: "a"}).close(t.Context(), p); err == nil {
+		t.Error("it did")
 	}
 }
 
