@@ -67,12 +67,17 @@ func TestAProcessThatIsLostAnswersToNoClosing(t *testing.T) {
 	t.Parallel()
 	r := launch(t, part(t, "good"))
 	r.mu.Lock()
-	p := r.proc
+	plugin, img := r.plugin, r.image
 	r.mu.Unlock()
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
-	eventually(t, "its connection broke", func() bool { return p.conn.GetState() != connectivity.Ready })
-	if err := (&instance{name: "a"}).close(t.Context(), p); err == nil {
-		t.Error("it did")
+	p, err := startProcess(t.Context(), plugin, img, r.run) // that nobody buries
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.destroy()
+	syscall.Kill(p.child.number(), syscall.SIGKILL)
+	eventually(t, "its connection breaks", func() bool { return p.conn.GetState() != connectivity.Ready })
+	if err := (&instance{name: "a"}).close(t.Context(), p); !errors.Is(err, errLost) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -66,6 +66,9 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 	encrypted.MutualTLS = true
 	stopped := good
 	stopped.Limits.Drain, stopped.Limits.Shutdown = time.Millisecond, 100*time.Millisecond
+	text := good
+	text.Path, text.SHA256, text.AllowUnverified = filepath.Join(t.TempDir(), "text"), "", true
+	writeFile(t, text.Path, "neither program nor script", 0o700)
 	tmp := shortTemp(t)
 	t.Setenv("TMPDIR", tmp)
 
@@ -112,6 +115,7 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 		"mutual TLS":                  running(encrypted, nothing),
 		"a refusal":                   running(good, func(r *Running, _ auth.Provider) { _, _ = r.Auth(t.Context(), Instance{Name: "b", Config: []int{}}) }),
 		"another digest":              refused(wrong),
+		"no program":                  refused(text),
 		"garbage":                     refused(part(t, "garbage")),
 		"an exit at once":             refused(part(t, "exits")),
 		"a mute one":                  refused(mute),
