@@ -16,8 +16,8 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
-// dialOptions are what every connection to a plugin has. conns is told of the
-// connection as soon as it is used, because go-plugin loses it on some errors.
+// dialOptions are what every connection to a plugin has. conns is told of the connection
+// as soon as go-plugin opens its first stream, because it loses it if that fails.
 func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.MessageBytes), grpc.MaxCallSendMsgSize(l.MessageBytes)),
@@ -28,7 +28,6 @@ func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
 		grpc.WithChainUnaryInterceptor(func(
 			ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption,
 		) error {
-			conns.set(cc)
 			ctx, cancel := withDefaultDeadline(ctx, l.Call)
 			defer cancel()
 			return next(ctx, method, req, reply, cc, opts...)
@@ -42,23 +41,28 @@ func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
 	}
 }
 
-// connection remembers what has to be closed.
+// connection remembers what has to be closed, and closes what comes too late.
 type connection struct {
-	mu sync.Mutex
-	cc *grpc.ClientConn // guarded by mu
+	mu     sync.Mutex
+	cc     *grpc.ClientConn // guarded by mu
+	closed bool             // guarded by mu
 }
 
 func (c *connection) set(cc *grpc.ClientConn) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.cc = cc
-	c.mu.Unlock()
+	if c.closed {
+		_ = cc.Close() // again perhaps, which is an error and no harm
+	}
 }
 
 func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	if c.cc != nil {
-		_ = c.cc.Close() // again perhaps, which is an error and no harm
+		_ = c.cc.Close() // the same
 	}
 }
 

@@ -6,10 +6,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-mcpool/mcpool/sdk/transport"
@@ -40,6 +44,40 @@ func TestWhatBecameOfACallIsSaid(t *testing.T) {
 		if e := fromRPC(cause); e.Message != want || !errors.Is(e, cause) {
 			t.Errorf("%v: %q", cause, e.Message)
 		}
+	}
+}
+
+func TestAConnectionThatComesAfterTheEndIsClosed(t *testing.T) {
+	t.Parallel()
+	cc, err := grpc.NewClient("passthrough:///nowhere", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	var c connection
+	c.close()
+	c.set(cc)
+	if s := cc.GetState(); s != connectivity.Shutdown {
+		t.Errorf("it is %v", s)
+	}
+}
+
+// It has none of its instances open any more, and is not to be used.
+func TestAProcessThatIsLostAnswersToNoClosing(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	r.mu.Lock()
+	plugin, img := r.plugin, r.image
+	r.mu.Unlock()
+	p, err := startProcess(t.Context(), plugin, img, r.run) // that nobody buries
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.destroy()
+	syscall.Kill(p.child.number(), syscall.SIGKILL)
+	eventually(t, "its connection breaks", func() bool { return p.conn.GetState() != connectivity.Ready })
+	if err := (&instance{name: "a"}).close(t.Context(), p); !errors.Is(err, errLost) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -82,5 +120,27 @@ func TestTheDefaultDeadlineEndsAProbeAndADialThatHaveNone(t *testing.T) {
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Dial: %v", err)
+	}
+}
+
+// gRPC has one word for a call that was given up and for one under whose connection it was
+// closed, which destroy does.
+func TestACallIsRepeatedOnlyIfItsConnectionIsGone(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	for gone, want := range map[bool]int{true: 2, false: 1} {
+		tries := 0
+		err := r.call(t.Context(), "M", "", func(_ context.Context, p *process) error {
+			if tries++; tries == 2 {
+				return nil
+			}
+			if gone {
+				p.conn.Close()
+			}
+			return status.Error(codes.Canceled, "grpc: the client connection is closing")
+		})
+		if tries != want || gone == errors.Is(err, context.Canceled) {
+			t.Errorf("gone %v: tried %d times, %v", gone, tries, err)
+		}
 	}
 }

@@ -161,6 +161,7 @@ func TestAnInstanceIsClosedAgainUntilThePluginAnswers(t *testing.T) {
 func TestAPluginThatRefusesToCloseAnInstanceIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	p, log := stubbornPart(t)
+	p.Limits.Call = time.Minute
 	r := launch(t, p)
 	cfg := stubbornConfig{Name: "first", Refuse: true}
 	a := open(t, r, Instance{Name: "a", Config: cfg})
@@ -213,6 +214,11 @@ func TestAProcessThatKeepsAnInstanceWhichWasClosedIsNotPutInPlace(t *testing.T) 
 			if err := a.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("Close: %v", err)
 			}
+			eventually(t, "its name is free", func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return len(r.instances) == 0
+			})
 			writeFile(t, pass, "", 0o600)
 			if replaces {
 				if err := <-replaced; err == nil || !strings.Contains(err.Error(), "was not replaced") || r.Stats().PID != pid {
@@ -231,6 +237,7 @@ func TestAProcessThatKeepsAnInstanceWhichWasClosedIsNotPutInPlace(t *testing.T) 
 func TestASecondCloseOfAnInstanceEndsNoOtherOfItsName(t *testing.T) {
 	t.Parallel()
 	p, _ := stubbornPart(t)
+	p.Limits.Call = time.Minute
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a", Config: stubbornConfig{Name: "first"}})
 	if err := a.Close(t.Context()); err != nil {

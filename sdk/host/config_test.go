@@ -166,11 +166,11 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 			[]string{`config: instances.a.secrets."client.secret" is not an object: secrets do not stand in this file`},
 		},
 		"no source": {
-			`{"plugins":{"p":{"path":"good","allow_unverified":true}},"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"s":{"from":"hush"},"t":{"from":"env:"},"u":{"from":"file:hush"},"v":{"from":"command:hush now"},"w":{}}}}}`,
+			`{"plugins":{"p":{"path":"good","allow_unverified":true}},"instances":{"a":{"plugin":"p","kind":"auth","secrets":{"s":{"from":"hush"},"t":{"from":"env:"},"x":{"from":"env:hush=hush"},"u":{"from":"file:hush"},"v":{"from":"command:hush now"},"w":{}}}}}`,
 			[]string{
 				"instances.a.secrets.s.from is not a source", "instances.a.secrets.t.from does not name a variable",
 				"instances.a.secrets.u.from does not name a file", "instances.a.secrets.v.from does not name a program",
-				"instances.a.secrets.w.from is not a source",
+				"instances.a.secrets.w.from is not a source", "instances.a.secrets.x.from does not name a variable",
 			},
 		},
 		"no checksum": {
@@ -348,6 +348,16 @@ func TestALaunchThatFailsNamesThePathAndLeavesNothing(t *testing.T) {
 	if _, err := LoadConfig(pipe); err == nil || !strings.Contains(err.Error(), "it is not a file") {
 		t.Errorf("a pipe: %v", err) // nobody writes to it
 	}
+	c, err := loadText(t, dir, `{"plugins":{`+good+`}}`)
+	if err == nil {
+		err = os.Remove(filepath.Join(dir, "good"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Launch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "plugins.good: ") { // with the default logger
+		t.Errorf("a binary that was removed: %v", err)
+	}
 	if _, err := (&Config{}).Launch(t.Context(), nil); err == nil {
 		t.Error("a Config that was not loaded is launched")
 	}
@@ -393,6 +403,18 @@ func TestAGroupSaysWhatItsPluginsWouldUseAndWhatWasCutShort(t *testing.T) {
 	}
 	if err := <-result; err == nil {
 		t.Error("a call that was cut short succeeded")
+	}
+}
+
+func TestAManifestsOnlyPluginNeedsNoNameAndAnotherNameIsNone(t *testing.T) {
+	t.Parallel()
+	m := &Manifest{Plugins: []Release{{Description: Description{Name: "only"}}}}
+	if m.release("", "mine") == nil || m.release("only", "mine") == nil || m.release("other", "only") != nil {
+		t.Error("the only one is not found, or as what it is not")
+	}
+	m.Plugins = append(m.Plugins, Release{Description: Description{Name: "second"}})
+	if r := m.release("", "second"); r == nil || r.Description.Name != "second" || m.release("", "mine") != nil {
+		t.Error("of two, the one of that name is not found, or one of none")
 	}
 }
 

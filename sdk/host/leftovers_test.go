@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -65,6 +66,9 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 	encrypted.MutualTLS = true
 	stopped := good
 	stopped.Limits.Drain, stopped.Limits.Shutdown = time.Millisecond, 100*time.Millisecond
+	text := good
+	text.Path, text.SHA256, text.AllowUnverified = filepath.Join(t.TempDir(), "text"), "", true
+	writeFile(t, text.Path, "neither program nor script", 0o700)
 	tmp := shortTemp(t)
 	t.Setenv("TMPDIR", tmp)
 
@@ -111,6 +115,7 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 		"mutual TLS":                  running(encrypted, nothing),
 		"a refusal":                   running(good, func(r *Running, _ auth.Provider) { _, _ = r.Auth(t.Context(), Instance{Name: "b", Config: []int{}}) }),
 		"another digest":              refused(wrong),
+		"no program":                  refused(text),
 		"garbage":                     refused(part(t, "garbage")),
 		"an exit at once":             refused(part(t, "exits")),
 		"a mute one":                  refused(mute),
@@ -186,10 +191,16 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
+	linked, elsewhere := filepath.Join(tmp, "mcpool-4"), filepath.Join(tmp, "elsewhere")
+	writeFile(t, elsewhere, "", 0o600)
+	if err := errors.Join(os.Mkdir(linked, 0o700), os.Symlink(elsewhere, filepath.Join(linked, lockName))); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", tmp)
 	launch(t, part(t, "good"))
-	if exists(dead) || !exists(living) || !exists(other) {
-		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v", exists(dead), exists(living), exists(other))
+	if exists(dead) || !exists(living) || !exists(other) || !exists(linked) {
+		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v, with somebody else's %v",
+			exists(dead), exists(living), exists(other), exists(linked))
 	}
 }
 
@@ -282,6 +293,11 @@ func TestAnOrderlyEndIsThePluginsOwn(t *testing.T) {
 	}
 	if state, _ := p.child.ending(); state != "exit status 0" {
 		t.Errorf("it ended with %q", state)
+	}
+	p.child.mu.Lock()
+	defer p.child.mu.Unlock()
+	if !p.child.reaped {
+		t.Error("its number would be sent a signal still")
 	}
 }
 

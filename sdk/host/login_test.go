@@ -87,7 +87,8 @@ func TestAQuestionThatThePluginTakesBackEndsAtTheDialogAndTheLoginGoesOn(t *test
 	t.Parallel()
 	_, _, i := interactive(t)
 	d := newNobody()
-	if err := i.Login(t.Context(), request("impatient"), d); err != nil {
+	err := inTime(t, "the login ends", func() error { return i.Login(t.Context(), request("impatient"), d) })
+	if err != nil {
 		t.Errorf("Login: %v", err)
 	}
 	if err := <-d.ended; !errors.Is(err, context.Canceled) {

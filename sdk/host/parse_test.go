@@ -146,8 +146,8 @@ func TestASealedImageCannotBeChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := img.file.WriteAt([]byte("x"), info.Size()); err == nil {
-		t.Error("a byte was added")
+	if img.file.Truncate(info.Size()+1) == nil {
+		t.Error("it was made longer")
 	}
 }
 

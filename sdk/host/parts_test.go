@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -94,6 +95,8 @@ func play(name string) bool {
 	case "elsewhere":
 		fmt.Println("1|1|unix|/tmp/elsewhere|grpc|")
 		time.Sleep(time.Hour)
+	case "deaf":
+		beDeaf()
 	case "oldcore":
 		fmt.Println("1|99|unix|/tmp/x|grpc|")
 		time.Sleep(time.Hour)
@@ -101,6 +104,34 @@ func play(name string) bool {
 		return false
 	}
 	return true
+}
+
+// beDeaf takes a connection, says nothing on it, and has somebody hold it who has left the
+// group.
+func beDeaf() {
+	path := filepath.Join(os.Getenv(wire.SocketDirEnv), "deaf")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|1|unix|%s|grpc|\n", path)
+	conn, err := l.Accept()
+	if err != nil {
+		panic(err)
+	}
+	file, err := conn.(*net.UnixConn).File()
+	if err != nil {
+		panic(err)
+	}
+	cmd := exec.Command("/bin/sleep", "3600")
+	cmd.ExtraFiles, cmd.SysProcAttr = []*os.File{file}, &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		panic(err)
+	}
+	dir := os.Getenv("CRASH_DIR")
+	os.WriteFile(filepath.Join(dir, "new"), fmt.Append(nil, cmd.Process.Pid), 0o600)
+	os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "keeper"))
+	time.Sleep(time.Hour)
 }
 
 // serveBare is what a plugin does that knows go-plugin and not the SDK.
@@ -221,6 +252,24 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		defer stdout.Close()
 		cmd := exec.Command("/bin/sleep", "3600")
 		cmd.Stdout, cmd.SysProcAttr = stdout, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return auth.Credentials{}, err
+		}
+		value = fmt.Sprint(cmd.Process.Pid)
+	case "keeper": // has left the group, and holds our sockets
+		cmd := exec.Command("/bin/sleep", "3600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		fds, _ := filepath.Glob("/proc/self/fd/*")
+		for _, path := range fds {
+			if what, _ := os.Readlink(path); strings.HasPrefix(what, "socket:") {
+				fd, _ := strconv.Atoi(filepath.Base(path))
+				if copied, err := syscall.Dup(fd); err == nil {
+					file := os.NewFile(uintptr(copied), what)
+					defer file.Close()
+					cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+				}
+			}
+		}
 		if err := cmd.Start(); err != nil {
 			return auth.Credentials{}, err
 		}

@@ -347,6 +347,9 @@ func TestAPluginThatKnowsNoLimitOnMessagesIsHeldToOurs(t *testing.T) {
 	if _, err := a.Credentials(t.Context(), request("2000000")); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
 		t.Errorf("got %v", err)
 	}
+	if _, err := a.Credentials(t.Context(), request(strings.Repeat("0", 2<<20))); err == nil || !strings.Contains(err.Error(), "Limits.MessageBytes") {
+		t.Errorf("the other way: %v", err)
+	}
 	if c, err := a.Credentials(t.Context(), request("1000")); len(c.Generation) != 1000 || err != nil || r.Stats().Starts != 1 {
 		t.Errorf("the next call: %v after %d starts", err, r.Stats().Starts)
 	}

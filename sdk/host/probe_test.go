@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	probev1 "github.com/go-mcpool/mcpool/sdk/internal/gen/mcpool/probe/v1"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
@@ -156,6 +157,13 @@ func TestTheHostItselfRefusesCallsThatATargetDoesNotList(t *testing.T) {
 	if m := x.ask(t.Context(), callOf("ping")); string(m.GetValue()) != "pong" {
 		t.Errorf("answered %v", m)
 	}
+	if m := x.ask(t.Context(), callOf("large")); len(m.GetValue()) != 1<<20 {
+		t.Errorf("answered with %d bytes", len(m.GetValue()))
+	}
+	x.limit--
+	if m := x.ask(t.Context(), callOf("large")); !strings.Contains(m.GetFailure().GetMessage(), "has 1048576 bytes, and Limits.MessageBytes allows 1048575") {
+		t.Errorf("answered %v", m.GetFailure())
+	}
 }
 
 // A prober that makes more calls than a probe can have at once waits, and loses none.
@@ -220,6 +228,13 @@ func TestTheHostAnswersCallsBeyondWhatAProbeCanHaveAtOnce(t *testing.T) {
 		t.Errorf("one call too many was answered with %v", m)
 	}
 	cancel()
+	x.calls.Wait()
+	late := &probev1.Call{Id: 101, Method: "hang", Timeout: durationpb.New(time.Millisecond)}
+	target.freed, x.cancels = make(chan struct{}), make(map[uint64]context.CancelFunc)
+	if err := x.call(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	inTime(t, "a call ends when its own time is over", func() struct{} { return <-target.freed })
 	x.calls.Wait()
 }
 

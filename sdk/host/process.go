@@ -67,7 +67,8 @@ func startProcess(ctx context.Context, p *Plugin, img *image, run *runDir) (*pro
 	case <-ctx.Done(): // go-plugin's Start takes no context: it returns when the process is gone
 		err = ctx.Err()
 		proc.child.kill()
-		<-done //nolint:errcheck // the context's error says more
+		proc.conns.close() // which another process may hold open
+		<-done             //nolint:errcheck // the context's error says more
 	}
 	if err == nil {
 		err = proc.meet(ctx)

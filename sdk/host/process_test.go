@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,7 +47,8 @@ func TestTheEnvironmentOfAPluginIsWhatItNeedsUnlessTheHostSaysOtherwise(t *testi
 		"warn": {of(level(slog.LevelWarn)), "MCPOOL_LOG_LEVEL=WARN"}, "error": {of(level(slog.LevelError)), "MCPOOL_LOG_LEVEL=ERROR"},
 	} {
 		slices.Sort(kase.env)
-		if got := strings.Join(kase.env, " "); !strings.Contains(got, kase.want) {
+		got := strings.Join(kase.env, " ")
+		if one := !strings.Contains(kase.want, " "); one && !slices.Contains(kase.env, kase.want) || !one && got != kase.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, kase.want)
 		}
 	}
@@ -82,6 +84,61 @@ func TestAStartThatFailedIsExplained(t *testing.T) {
 		if !ok || le.Path != "/x" || !strings.HasPrefix(err.Error(), "host: plugin /x "+want) || !strings.Contains(le.Remedy, kase.remedy) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
+	}
+}
+
+func TestWhatIsExplainedAlreadyStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	p := &Plugin{Path: "/x", Logger: testLogger(t)}
+	proc := &process{plugin: p, child: newChild(p)}
+	want := &LaunchError{Path: "/x", Reason: "is no good", Remedy: "Take another."}
+	if err := proc.explain(t.Context(), want); err != error(want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// go-plugin forgets a connection on which it cannot begin. That nothing of it is left, the
+// goroutines say when all tests are over.
+func TestAStartThatIsGivenUpWhileItConnectsLeavesNoConnection(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CRASH_DIR", dir)
+	p := part(t, "deaf")
+	p.Env, p.Limits.Start = []string{"CRASH_*"}, 1000*time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	launched := make(chan error, 1)
+	go func() {
+		_, err := Launch(ctx, p)
+		launched <- err
+	}()
+	keeper := filepath.Join(dir, "keeper")
+	eventually(t, "it takes the connection", func() bool { return exists(keeper) })
+	text, err := os.ReadFile(keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pidOf(t, string(text)), syscall.SIGKILL)
+	cancel()
+	if err := inTime(t, "the start ends", func() error { return <-launched }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever inherits the plugin's end of it keeps it open.
+func TestTheEndOfAPluginIsNoticedWhenItsConnectionStays(t *testing.T) {
+	t.Parallel()
+	if !procfs() {
+		t.Skip("needs /proc")
+	}
+	r := launch(t, part(t, "good"))
+	a := open(t, r, Instance{Name: "a"})
+	keeper := pidOf(t, value(t, a, "keeper"))
+	defer syscall.Kill(keeper, syscall.SIGKILL)
+	pid := r.Stats().PID
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "it is started again", func() bool { return r.Stats().Starts == 2 })
+	if why := r.Stats().LastFailure; !strings.HasPrefix(why, "it ended (signal: killed)") || !alive(keeper) {
+		t.Errorf("the last failure is %q", why)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
+	"github.com/go-mcpool/mcpool/sdk/metrics"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 func TestFailuresAreForgottenAfterATimeWithoutThem(t *testing.T) {
@@ -244,6 +246,39 @@ func TestACallThatWaitsForAProcessEndsWithItsContext(t *testing.T) {
 	}
 	if asError(err).Ran {
 		t.Error("it says that the call may have run")
+	}
+}
+
+// The interceptors bound what reaches a process. Calls wait for one before.
+func TestTheDefaultDeadlineBoundsTheWaitForAProcess(t *testing.T) {
+	r, a := down(t, -1)
+	r.mu.Lock()
+	r.plugin.Limits.Call = 50 * time.Millisecond
+	r.mu.Unlock()
+	i := a.(*authProvider).instance
+	for name, call := range map[string]func(context.Context) error{
+		"Credentials": func(ctx context.Context) error { _, err := a.Credentials(ctx, request("pid")); return err },
+		"Challenge": func(ctx context.Context) error {
+			_, err := a.Challenge(ctx, request("pid"), auth.Challenge{})
+			return err
+		},
+		"Export": func(ctx context.Context) error {
+			_, err := (&metricsSink{running: r, instance: i}).Export(ctx, metrics.Batch{})
+			return err
+		},
+		"Probe": func(ctx context.Context) error {
+			_, err := (&Prober{running: r, instance: i}).Probe(ctx, &resource{})
+			return err
+		},
+		"Dial": func(ctx context.Context) error {
+			_, err := (&Dialer{running: r, instance: i}).Dial(ctx, transport.Open{})
+			return err
+		},
+		"Close": func(ctx context.Context) error { return r.closeInstance(ctx, i) },
+	} {
+		if err := inTime(t, name+" returns", func() error { return call(context.Background()) }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ func TestASourceThatGivesNoSecretSaysWhyAndNotWhat(t *testing.T) {
 		"command:" + dir + "/none":                                        "no such file",
 		"command:" + script(t, "echo hush; echo hush >&2; exit 3"):        "exit status 3",
 		"command:" + script(t, "while echo hushhushhushhush; do :; done"): "more than 64 KiB",
+		"command:" + script(t, "head -c 65537 /dev/zero"):                 "more than 64 KiB",
 		"command:" + script(t, ":"):                                       "gave nothing",
 	} {
 		_, err := SecretSource{From: from}.fetch(t.Context())

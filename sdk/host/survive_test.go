@@ -19,15 +19,21 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
-// eventually polls until the condition holds. It gives up while there is time left to say
-// so: a test binary whose time is over says where it stands, and nothing of what it was
-// waiting for.
+// late fires while there is time left to say what a test waited for: a test binary whose
+// time is over says where it stands, and nothing of that.
+func late(t *testing.T) <-chan time.Time {
+	t.Helper()
+	end, limited := t.Deadline()
+	if !limited {
+		return nil
+	}
+	return time.After(time.Until(end) * 3 / 4)
+}
+
+// eventually polls until the condition holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	var late <-chan time.Time // never, where the tests have no limit
-	if end, limited := t.Deadline(); limited {
-		late = time.After(time.Until(end) * 3 / 4)
-	}
+	late := late(t)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
@@ -44,8 +50,13 @@ func inTime[T any](t *testing.T, what string, f func() T) T {
 	t.Helper()
 	done := make(chan T, 1)
 	go func() { done <- f() }()
-	eventually(t, what, func() bool { return len(done) == 1 })
-	return <-done
+	select {
+	case v := <-done:
+		return v
+	case <-late(t):
+		t.Fatalf("never: %s", what)
+		panic("not reached")
+	}
 }
 
 // alive reports whether a process is there and no zombie.

@@ -62,13 +62,27 @@ func (c *carrying) dial(t *testing.T, open transport.Open) transport.Conn {
 	return conn
 }
 
+// receive is Receive, and fails the test if nothing comes.
+func receive(t *testing.T, c transport.Conn) ([]byte, error) {
+	t.Helper()
+	type received struct {
+		m   []byte
+		err error
+	}
+	got := inTime(t, "a message arrives", func() received {
+		m, err := c.Receive(t.Context())
+		return received{m, err}
+	})
+	return got.m, got.err
+}
+
 // say sends a message and returns the answer.
 func say(t *testing.T, c transport.Conn, message string) string {
 	t.Helper()
 	if err := c.Send(t.Context(), []byte(message)); err != nil {
 		t.Fatalf("Send: %v", err)
 	}
-	m, err := c.Receive(t.Context())
+	m, err := receive(t, c)
 	if err != nil {
 		t.Fatalf("Receive: %v", err)
 	}
@@ -79,7 +93,7 @@ func say(t *testing.T, c transport.Conn, message string) string {
 func ends(t *testing.T, c transport.Conn, want transport.Reason) *transport.CloseError {
 	t.Helper()
 	for {
-		_, err := c.Receive(t.Context())
+		_, err := receive(t, c)
 		if err == nil {
 			continue
 		}
@@ -211,6 +225,10 @@ func TestFaultsOfATransportKeepTheirTypes(t *testing.T) {
 	if err := conn.Close(t.Context(), transport.Done); err == nil || !strings.Contains(err.Error(), "something is left") {
 		t.Errorf("Close: %v", err)
 	}
+	c.dial(t, transport.Open{Target: transport.Target{Name: "closefails"}})
+	if err := c.dialer.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "something is left") {
+		t.Errorf("Close of the dialer: %v", err)
+	}
 }
 
 func TestAKillEndsASessionAndRepeatsNoMessage(t *testing.T) {
@@ -294,7 +312,7 @@ func TestASlowReaderHoldsBackThePeer(t *testing.T) {
 		t.Errorf("messages the other way: %v", err)
 	}
 	for i := range total {
-		m, err := conn.Receive(t.Context())
+		m, err := receive(t, conn)
 		if err != nil || string(m) != fmt.Sprint(i) {
 			t.Fatalf("message %d: %q, %v", i, m, err)
 		}
@@ -394,7 +412,8 @@ func TestCloseOfASessionEndsWhenThePluginIsStopped(t *testing.T) {
 	stop(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := conn.Close(ctx, transport.Done); !errors.Is(err, context.DeadlineExceeded) {
+	err := inTime(t, "Close returns", func() error { return conn.Close(ctx, transport.Done) })
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close: %v", err)
 	}
 	syscall.Kill(pid, syscall.SIGCONT)
@@ -418,6 +437,9 @@ func TestSessionsEndWhenTheirPluginIsReplacedOrClosed(t *testing.T) {
 	if got := say(t, conn, "about"); !strings.Contains(got, "none hi") {
 		t.Errorf("the plugin saw %s", got)
 	}
+	if err := os.Remove(filepath.Join(c.state, "dialer-closed")); err != nil { // by the first process
+		t.Error(err)
+	}
 	if err := c.dialer.Close(t.Context()); err != nil {
 		t.Errorf("Close of the dialer: %v", err)
 	}
@@ -431,8 +453,12 @@ func TestSessionsEndWhenTheirPluginIsReplacedOrClosed(t *testing.T) {
 func TestDiallingIsRepeatedWhenThePluginDies(t *testing.T) {
 	t.Parallel()
 	c := launchCarrier(t, nil)
-	if got := say(t, c.dial(t, transport.Open{Target: transport.Target{Name: "exitonce"}}), "x"); got != "x" {
-		t.Errorf("got %q", got)
+	asked := 0
+	open := transport.Open{Target: transport.Target{Name: "exitonce"}, Identity: transport.Identity{
+		Subject: func(context.Context) (string, error) { asked++; return "t0k", nil },
+	}}
+	if got := say(t, c.dial(t, open), "x"); got != "x" || asked != 1 {
+		t.Errorf("got %q, and the subject was asked for %d times", got, asked)
 	}
 }
 

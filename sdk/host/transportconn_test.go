@@ -171,3 +171,29 @@ func TestADialerThatIsClosedKeepsNoConnection(t *testing.T) {
 		t.Error("it does")
 	}
 }
+
+// The plugin's side refuses such messages too, if it is made with the SDK.
+func TestTheHostItselfTakesNoMessageThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	for name, pieces := range map[string][]string{"whole": {"12345678901"}, "in pieces": {"123456", "78901"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scripted(t, func(t *testing.T, c *conn, s *puppet) {
+				s.part("1234567890") // just so
+				for i, piece := range pieces {
+					s.says <- &transportv1.SessionResponse{Message: &transportv1.SessionResponse_Part{
+						Part: &transportv1.Part{Data: []byte(piece), More: i < len(pieces)-1},
+					}}
+				}
+				synctest.Wait()
+				if m, err := c.Receive(t.Context()); string(m) != "1234567890" || err != nil {
+					t.Errorf("got %q, %v", m, err)
+				}
+				_, err := c.Receive(t.Context())
+				if e, ok := errors.AsType[*transport.CloseError](err); !ok || e.Reason != transport.ProtocolError || !errors.Is(err, transport.ErrTooLarge) {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
