@@ -152,8 +152,8 @@ func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 			if exists(b.dir) {
 				t.Error("its folder is left")
 			}
-			if !exists(filepath.Join(state, "closed-hi")) {
-				t.Error("its instance was not closed")
+			if bounded, err := os.ReadFile(filepath.Join(state, "closed-hi")); err != nil || string(bounded) != "true" {
+				t.Errorf("its instance was not closed, or without a deadline: %s, %v", bounded, err)
 			}
 		})
 	}
