@@ -176,14 +176,24 @@ func TestASecretBelowWhatIsNoObjectNamesAllOfItsPath(t *testing.T) {
 	type deep struct {
 		Outer struct {
 			Inner *Inner `json:"inner"`
+			Other struct {
+				Inner Inner `json:"inner"`
+			} `json:"other"`
 		} `json:"outer"`
 	}
 	_, paths, err := schemaOf[deep]()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for doc, field := range map[string]string{`{"outer":7}`: "outer", `{"outer":{"inner":null}}`: "outer.inner", `{"outer":{"inner":"4711"}}`: "outer.inner"} {
-		_, err := decode[deep]([]byte(doc), map[string][]byte{"outer.inner.plain": []byte("4711")}, paths)
+	for doc, field := range map[string]string{
+		`{"outer":7}`: "outer", `{"outer":{"inner":null}}`: "outer.inner", `{"outer":{"inner":"4711"}}`: "outer.inner",
+		`{"outer":{"other":{"inner":7}}}`: "outer.other.inner",
+	} {
+		secret := field + ".plain"
+		if field == "outer" {
+			secret = "outer.inner.plain"
+		}
+		_, err := decode[deep]([]byte(doc), map[string][]byte{secret: []byte("4711")}, paths)
 		if want := "auth: config: " + field + " is not an object"; err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", doc, err, want)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 	"github.com/go-mcpool/mcpool/sdk/metrics"
 	"github.com/go-mcpool/mcpool/sdk/probe"
+	"github.com/go-mcpool/mcpool/sdk/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,6 +53,8 @@ func (maybe) Observer() (auth.Observer, bool)       { return nil, false }
 
 func factory(context.Context, settings) (signer, error) { return signer{}, nil }
 
+func dial(context.Context, settings) (transport.Dialer, error) { return nil, errors.New("not here") }
+
 func plain(context.Context, settings) (auth.Provider, error) { return nil, errors.New("not here") }
 
 func TestDescribePrintsWhatAHostLearns(t *testing.T) {
@@ -84,7 +87,7 @@ func TestDescribePrintsWhatAHostLearns(t *testing.T) {
 	}
 }
 
-func TestTheTypeOfTheProviderTellsWhatItCan(t *testing.T) {
+func TestTheTypeOrAnOptionTellsWhatAnInstanceCan(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		kind Kind
@@ -92,6 +95,8 @@ func TestTheTypeOfTheProviderTellsWhatItCan(t *testing.T) {
 	}{
 		"a concrete signer":    {Auth(factory), []string{"sign"}},
 		"an interface":         {Auth(plain), nil},
+		"a dialer":             {Transport(dial), nil},
+		"a dialer, helped":     {Transport(dial, DialsWithSubject()), []string{"subject"}},
 		"one of all":           {Auth(func(context.Context, settings) (versatile, error) { return versatile{}, nil }, Signs()), []string{"login", "observe", "sign"}},
 		"one that may have":    {Auth(func(context.Context, settings) (maybe, error) { return maybe{}, nil }), []string{"login", "observe", "sign"}},
 		"an interface, helped": {Auth(plain, Signs(), LogsIn(), UsesSubject(), Observes()), []string{"login", "observe", "sign", "subject"}},

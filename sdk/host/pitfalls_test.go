@@ -129,11 +129,18 @@ func TestACallThatOutlastsTheDrainIsCutShortAndSaidToBe(t *testing.T) {
 // go-plugin alone ends a plugin with go-plugin's own call.
 func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*bare) error{
-		"lifeline": func(b *bare) error { return b.lifeline.Close() },
-		"go-plugin": func(b *bare) error {
-			return b.conn.Invoke(t.Context(), "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
-		},
+	for name, test := range map[string]struct {
+		end    func(context.Context, *bare) error
+		leaves bool // its folder to the host
+	}{
+		"lifeline": {end: func(_ context.Context, b *bare) error { return b.lifeline.Close() }},
+		"go-plugin": {end: func(ctx context.Context, b *bare) error {
+			return b.conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		}},
+		"Shutdown, then the lifeline": {leaves: true, end: func(ctx context.Context, b *bare) error {
+			_, err := basev1.NewPluginServiceClient(b.conn).Shutdown(ctx, &basev1.ShutdownRequest{})
+			return errors.Join(err, b.lifeline.Close())
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,16 +153,18 @@ func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 			if !alive(b.cmd.Process.Pid) {
 				t.Error("it ended before its host")
 			}
-			if err := end(b); err != nil && status.Code(err) != codes.Unavailable { // it may end before it answers
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if err := test.end(ctx, b); err != nil && status.Code(err) != codes.Unavailable { // it may end before it answers
 				t.Error(err)
 			}
 			_, _ = io.Copy(io.Discard, b.out) // until it ends
-			_ = b.cmd.Wait()                  // it ends its own group, and itself with it
-			if exists(b.dir) {
-				t.Error("its folder is left")
+			_ = b.cmd.Wait()                  // it ends its own group, and itself with it, or exits
+			if exists(b.dir) != test.leaves || b.cmd.ProcessState.Success() != test.leaves {
+				t.Errorf("its folder is left: %v; it ended with %v", exists(b.dir), b.cmd.ProcessState)
 			}
-			if !exists(filepath.Join(state, "closed-hi")) {
-				t.Error("its instance was not closed")
+			if bounded, err := os.ReadFile(filepath.Join(state, "closed-hi")); err != nil || string(bounded) != "true" {
+				t.Errorf("its instance was not closed, or without a deadline: %s, %v", bounded, err)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,7 +16,7 @@ import (
 )
 
 // slow opens or closes, where it is told to, when a file is there, whatever its context
-// says, and leaves a file when it is closed.
+// says, and leaves a file when it is closed, which says whether that had a deadline.
 type slow struct{ *good }
 
 func newSlow(ctx context.Context, cfg goodConfig) (*slow, error) {
@@ -31,11 +32,12 @@ func newSlow(ctx context.Context, cfg goodConfig) (*slow, error) {
 	return &slow{g}, err
 }
 
-func (s *slow) Close(context.Context) error {
+func (s *slow) Close(ctx context.Context) error {
 	if s.cfg.Greeting == "first" {
 		awaitFile(filepath.Join(s.in.StateDir, "go"))
 	}
-	return os.WriteFile(filepath.Join(s.in.StateDir, "closed-"+s.cfg.Greeting), nil, 0o600)
+	_, bounded := ctx.Deadline()
+	return os.WriteFile(filepath.Join(s.in.StateDir, "closed-"+s.cfg.Greeting), fmt.Append(nil, bounded), 0o600)
 }
 
 func awaitFile(path string) {
