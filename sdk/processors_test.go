@@ -70,6 +70,27 @@ func TestAPluginGivesProcessorsBackWhenItHasBeenCalmForAWhile(t *testing.T) {
 	d.want(t, "busy again", 1, 8, 1, 8)
 }
 
+func TestAPluginThatWasBusyOnceIsCalmAtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.spend(1, 0.1)
+	d.spend(1, 1)
+	d.spend(processorsCalm-1, 0.1)
+	d.want(t, "not calm for long", 1, 8)
+	d.spend(1, 0.1)
+	d.want(t, "calm for a while", 1, 8, 1)
+}
+
+// What was used before is not counted, nor is a look that comes at the time of the last.
+func TestTheFirstLookCountsWhatWasUsedSinceTheStart(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.spent = time.Hour
+	d.begin(d.now)
+	d.look(d.now)
+	d.want(t, "nothing", 1)
+}
+
 // A look that is taken late counts what was used over all that time.
 func TestALateLookIsNoBusyOne(t *testing.T) {
 	t.Parallel()

@@ -350,8 +350,13 @@ func (c *conn) assemble(whole []byte, part *transportv1.Part) ([]byte, error) {
 	}
 }
 
-// ending is why the connection is over, in the plugin's words.
+// ending is why the connection is over, in the plugin's words. It is about no message of
+// ours, and proves nothing of one that is under way.
 func (c *conn) ending(f *transportv1.Fault) *transport.CloseError {
+	f.NotSent = false
+	if size := f.GetTooLarge(); size != nil {
+		size.Sending = false
+	}
 	err := wire.FaultFrom(f, c.dialer.sayIn("Receive"))
 	if e, ok := errors.AsType[*transport.CloseError](err); ok {
 		return e

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -135,7 +134,7 @@ func configCause(field, problem string, err error) *basev1.Cause {
 // SayConfigAs gives the faulty fields among e's causes the type that callers of a kind
 // look for; the type of package auth is found as well.
 func SayConfigAs(e *Error, of func(field, problem string) error) {
-	for _, cause := range slices.Clone(e.Causes) {
+	for _, cause := range e.Causes { // as they are now
 		if c, ok := cause.(*auth.ConfigError); ok { //nolint:errorlint // as FromFailure made it
 			e.Causes = append(e.Causes, of(c.Field, c.Problem))
 		}
@@ -162,14 +161,12 @@ func downstream(err error) bool {
 	return ok
 }
 
-// each visits err and all it wraps.
+// each visits err and all it wraps, nil too.
 func each(err error, visit func(error)) {
 	visit(err)
 	switch u := err.(type) { //nolint:errorlint // this is what unwraps
 	case interface{ Unwrap() error }:
-		if inner := u.Unwrap(); inner != nil {
-			each(inner, visit)
-		}
+		each(u.Unwrap(), visit)
 	case interface{ Unwrap() []error }:
 		for _, inner := range u.Unwrap() {
 			each(inner, visit)

@@ -99,6 +99,20 @@ func TestWhatBecameOfABatchCrosses(t *testing.T) {
 	if _, later := errors.AsType[*metrics.RetryError](err); err == nil || later || errors.Is(err, metrics.ErrPermanent) {
 		t.Errorf("neither: %v", err)
 	}
+	_, err = send(metrics.Result{}, metrics.Permanent(&metrics.RetryError{After: time.Minute, Err: errors.New("both")}), 5)
+	if _, later := errors.AsType[*metrics.RetryError](err); later || !errors.Is(err, metrics.ErrPermanent) {
+		t.Errorf("both: %v", err)
+	}
+	if m := ExportTo(metrics.Result{}, &metrics.RetryError{Err: errors.New("busy")}); m.GetFailure().GetRetryAfter() != nil {
+		t.Errorf("later, who knows when: %v", m)
+	}
+	// Neither side believes that the other keeps to the bounds.
+	if m := ExportTo(metrics.Result{Rejected: -1, Reason: "a\nb\x1b"}, nil); m.GetRejected() != 0 || m.GetReason() != "a b " {
+		t.Errorf("sent %v", m)
+	}
+	if r, err := ExportFrom(&metricsv1.ExportResponse{Rejected: -1, Reason: "a\nb\x1b"}, 5, nil); err != nil || r.Rejected != 0 || r.Reason != "a b " {
+		t.Errorf("received %v, %v", r, err)
+	}
 	back := &metricsv1.ExportResponse{Failure: &metricsv1.ExportFailure{RetryAfter: &durationpb.Duration{Seconds: -5}}}
 	_, err = ExportFrom(back, 1, func(*Error) {})
 	if _, later := errors.AsType[*metrics.RetryError](err); err == nil || later {

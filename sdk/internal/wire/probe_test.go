@@ -52,6 +52,9 @@ func TestEveryVerdictCrosses(t *testing.T) {
 	if got.Status != probe.Unknown || !strings.HasPrefix(got.Reason, "a b [2Jx") || len(got.Reason) > 2<<10 {
 		t.Errorf("became %v, %d bytes", got.Status, len(got.Reason))
 	}
+	if sent, got := VerdictTo(odd), VerdictFrom(&probev1.Verdict{Reason: "a\nb"}); strings.ContainsAny(sent.GetReason(), "\n\x1b") || got.Reason != "a b" {
+		t.Errorf("sent %.20q, received %q", sent.GetReason(), got.Reason)
+	}
 	if got := VerdictFrom(nil); got != (probe.Verdict{}) {
 		t.Errorf("no verdict became %v", got)
 	}

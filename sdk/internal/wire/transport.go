@@ -111,7 +111,6 @@ func FaultTo(err error) *transportv1.Fault {
 	said := err
 	if e, ok := errors.AsType[*transport.CloseError](err); ok {
 		f.Kind = &transportv1.Fault_Ending{Ending: &transportv1.Ending{Reason: ReasonTo(e.Reason)}}
-		f.NotSent = e.NotSent
 		if said = e.Err; said == nil {
 			said = errors.New(e.Reason.String())
 		}

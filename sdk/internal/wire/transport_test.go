@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,71 @@ func TestEveryFaultCrosses(t *testing.T) {
 				t.Errorf("%v became %v", before, got)
 			}
 		}
+	}
+}
+
+// The claim counts wherever in an error it stands, as it does without a wire.
+func TestWhetherAMessageWasSentCrosses(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"said":             fmt.Errorf("x: %w", transport.ErrNotSent),
+		"at the end":       &transport.CloseError{Reason: transport.PeerGone, NotSent: true},
+		"by what ended it": &transport.CloseError{Reason: transport.PeerGone, Err: fmt.Errorf("x: %w", transport.ErrNotSent)},
+		"too large":        &transport.SizeError{Sending: true, Max: 7},
+	} {
+		f := FaultTo(err)
+		if got := overFault(t, err); !f.GetNotSent() || f.GetFailure().GetMayHaveRun() || !errors.Is(got, transport.ErrNotSent) {
+			t.Errorf("%s: %v became %v", name, f, got)
+		}
+	}
+	for name, err := range map[string]error{
+		"nothing": errors.New("x"), "the end": &transport.CloseError{Reason: transport.PeerGone}, "a large one": &transport.SizeError{Max: 7},
+	} {
+		f := FaultTo(err)
+		if got := overFault(t, err); f.GetNotSent() || !f.GetFailure().GetMayHaveRun() || errors.Is(got, transport.ErrNotSent) {
+			t.Errorf("%s: %v became %v", name, f, got)
+		}
+	}
+	// A plugin that is not made with sdk may say both.
+	e, ok := errors.AsType[*Error](FaultFrom(&transportv1.Fault{NotSent: true, Failure: &basev1.Failure{MayHaveRun: true}}, func(*Error) {}))
+	if !ok || e.MayHaveRun() || !errors.Is(e, transport.ErrNotSent) {
+		t.Errorf("not sent, and done perhaps: %v", e)
+	}
+}
+
+func TestTheTextOfAFaultIsThatOfItsCauseAndWhoseItIs(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"transport: connection closed: session gone: plugin p: : 404":    &transport.CloseError{Reason: transport.SessionGone, Err: errors.New("404")},
+		"transport: connection closed: peer gone: plugin p: : peer gone": &transport.CloseError{Reason: transport.PeerGone},
+		"plugin p: : anything": errors.New("anything"),
+	} {
+		if got := overFault(t, err).Error(); got != want {
+			t.Errorf("%v became %q, want %q", err, got, want)
+		}
+	}
+}
+
+func TestARefusalIsCleanAndHasItsBounds(t *testing.T) {
+	t.Parallel()
+	problem := "a\x1b[2J" + strings.Repeat("x", 2*maxMessage)
+	sent := FaultTo(&transport.RefusedError{Status: 1 << 20, Problem: problem}).GetRefusal()
+	low := FaultTo(&transport.RefusedError{Status: -1 << 40}).GetRefusal()
+	if sent.GetStatus() != 999 || low.GetStatus() != 0 {
+		t.Errorf("the status became %d and %d", sent.GetStatus(), low.GetStatus())
+	}
+	received, _ := errors.AsType[*transport.RefusedError](FaultFrom(&transportv1.Fault{
+		Kind: &transportv1.Fault_Refusal{Refusal: &transportv1.Refusal{Problem: problem, Headers: []*transportv1.Header{
+			{Name: "www-authenticate", Values: [][]byte{[]byte("Bearer"), []byte("Basic")}},
+		}}},
+	}, func(*Error) {}))
+	for name, got := range map[string]string{"sent": sent.GetProblem(), "received": received.Problem} {
+		if strings.ContainsRune(got, 0x1b) || len(got) < maxMessage || len(got) > maxMessage+len("…") {
+			t.Errorf("%s: %d bytes, %.20q", name, len(got), got)
+		}
+	}
+	if got := received.Header.Values("WWW-Authenticate"); !slices.Equal(got, []string{"Bearer", "Basic"}) {
+		t.Errorf("the header became %q", got)
 	}
 }
 
