@@ -19,7 +19,6 @@ type base struct {
 	description wire.Description
 	kinds       []kind
 	set         *instances
-	shutdown    func() // tells the lifeline that its end is expected
 }
 
 func (b *base) Describe(context.Context, *basev1.DescribeRequest) (*basev1.DescribeResponse, error) {
@@ -73,7 +72,6 @@ func (b *base) CloseInstance(
 }
 
 func (b *base) Shutdown(ctx context.Context, _ *basev1.ShutdownRequest) (*basev1.ShutdownResponse, error) {
-	b.shutdown()
 	if err := b.set.closeAll(ctx); err != nil {
 		return nil, err
 	}

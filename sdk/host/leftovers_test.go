@@ -186,8 +186,21 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
+	half, born, still := filepath.Join(tmp, "oldmcpool-4"), filepath.Join(tmp, "newmcpool-5"), filepath.Join(tmp, "newmcpool-6")
+	for _, dir := range []string{half, born, still} {
+		if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(still, long, long); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", tmp)
 	launch(t, part(t, "good"))
+	if exists(half) || exists(still) || !exists(born) {
+		t.Errorf("there are: one half removed %v, one never finished %v, one just begun %v", exists(half), exists(still), exists(born))
+	}
 	if exists(dead) || !exists(living) || !exists(other) {
 		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v", exists(dead), exists(living), exists(other))
 	}
@@ -268,20 +281,30 @@ func TestAStartThatWasGivenUpBeforeItBeganStartsNothing(t *testing.T) {
 	<-c.exited
 }
 
+// It kills its own group, whatever becomes of the host meanwhile.
 func TestAnOrderlyEndIsThePluginsOwn(t *testing.T) {
 	t.Parallel()
-	r, err := Launch(t.Context(), part(t, "good"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.mu.Lock()
-	p := r.proc
-	r.mu.Unlock()
-	if err := r.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if state, _ := p.child.ending(); state != "exit status 0" {
-		t.Errorf("it ended with %q", state)
+	for name, limit := range map[string]time.Duration{"good": 20 * time.Second, "stays": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &records{}
+			plugin := part(t, name)
+			plugin.Logger, plugin.Limits.Shutdown = slog.New(log), limit
+			r, err := Launch(t.Context(), plugin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.mu.Lock()
+			p := r.proc
+			r.mu.Unlock()
+			if err := r.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			_, killed := log.find("the plugin does not end after its shutdown, and is killed")
+			if state, _ := p.child.ending(); state != "signal: killed" || killed != (name == "stays") {
+				t.Errorf("it ended with %q, and the host had to kill it: %v", state, killed)
+			}
+		})
 	}
 }
 

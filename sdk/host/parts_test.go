@@ -42,6 +42,12 @@ func play(name string) bool {
 			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
 	case "ender":
 		sdk.Main(sdk.Info{Name: "ender"}, sdk.Auth(newEnder, sdk.UsesSubject()))
+	case "stays": // it knows of no lifeline
+		os.Unsetenv(wire.EnvLifeline)
+		sdk.Main(sdk.Info{Name: "stays"}, sdk.Auth(newGood))
+	case "deaf":
+		deafOnce()
+		sdk.Main(sdk.Info{Name: "deaf"}, sdk.Auth(newGood, sdk.UsesSubject()))
 	case "slow":
 		sdk.Main(sdk.Info{Name: "slow"}, sdk.Auth(newSlow))
 	case "future": // a kind, and a major of a known one, that nobody speaks yet

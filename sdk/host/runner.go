@@ -229,8 +229,15 @@ func (c *child) ending() (state string, failed error) {
 	return c.state, c.failed
 }
 
-// letGo closes our end of the lifeline, which is the plugin's cue to exit.
-func (c *child) letGo() { _ = c.lifeline.Close() }
+// letGo closes our end of the lifeline, which is the plugin's cue to exit. What belonged
+// to this process alone it takes along: we may be killed before we can. needed is whether
+// the folder is another process's too.
+func (c *child) letGo(needed bool) {
+	if needed {
+		_, _ = c.lifeline.Write([]byte{1}) // fails if the process is dead
+	}
+	_ = c.lifeline.Close()
+}
 
 // number is the process's, 0 before the start.
 func (c *child) number() int {

@@ -149,8 +149,9 @@ func (p *process) drain(ctx context.Context) error {
 	}
 }
 
-// stop ends the process in order: calls, instances, process, group.
-func (p *process) stop(ctx context.Context) error {
+// stop ends the process in order: calls, instances, process, group. The folder of the
+// plugin goes too, unless it is needed.
+func (p *process) stop(ctx context.Context, needed bool) error {
 	limits := &p.plugin.Limits
 	drained, cancel := context.WithTimeout(ctx, limits.Drain)
 	err := p.drain(drained)
@@ -162,10 +163,11 @@ func (p *process) stop(ctx context.Context) error {
 	if rpcErr != nil {
 		p.plugin.Logger.Warn("the plugin's shutdown failed", "error", fromRPC(rpcErr).Message)
 	} else {
-		p.child.letGo()
+		p.child.letGo(needed)
 		select {
 		case <-p.child.exited:
 		case <-time.After(limits.Shutdown):
+			p.plugin.Logger.Warn("the plugin does not end after its shutdown, and is killed", "pid", p.child.number())
 		case <-ctx.Done():
 		}
 	}
