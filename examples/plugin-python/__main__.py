@@ -99,7 +99,6 @@ class Plugin:
     def __init__(self):
         self.message = load_messages()
         self.instances = {}  # name: (what it was opened with, command, token)
-        self.ending = False
 
     def handlers(self):
         base, auth = "mcpool.base.v1", "mcpool.auth.v1"
@@ -173,7 +172,6 @@ class Plugin:
         pass
 
     async def shutdown(self, _request):
-        self.ending = True
         self.instances.clear()
 
     async def credentials(self, request):
@@ -204,14 +202,13 @@ class Plugin:
         return {"outcome": 2 if command else 1}  # Retry: the command may print another; GiveUp
 
 
-def watch(lifeline, plugin):
-    """Waits for the end of the host, and then ends everything."""
+def watch(lifeline):
+    """Waits until the host is gone or lets go, and then ends everything."""
+    needed = False
     while os.read(lifeline, 4096):
-        pass
-    if plugin.ending:
-        os._exit(0)  # the host tidies up
+        needed = True  # another process of the host uses the folder
     run_dir = os.environ.get("MCPOOL_RUN_DIR", "")
-    if os.path.isabs(run_dir) and os.path.basename(run_dir).startswith("mcpool-"):
+    if not needed and os.path.isabs(run_dir) and os.path.basename(run_dir).startswith("mcpool-"):
         shutil.rmtree(run_dir, ignore_errors=True)
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
@@ -228,7 +225,7 @@ async def serve():
     path = os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "plugin.sock")
     server.add_insecure_port("unix:" + path)
     await server.start()
-    threading.Thread(target=watch, args=(int(os.environ["MCPOOL_LIFELINE"]), plugin), daemon=True).start()
+    threading.Thread(target=watch, args=(int(os.environ["MCPOOL_LIFELINE"]),), daemon=True).start()
     print(f"1|1|unix|{path}|grpc|", flush=True)
     await server.wait_for_termination()
 

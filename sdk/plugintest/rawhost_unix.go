@@ -5,7 +5,6 @@ package plugintest
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -129,16 +128,36 @@ func (b *binarySuite) signals(r *report) {
 	h.shutdown()
 }
 
-// shutdown: after Shutdown, the end of the lifeline ends it, and it leaves the folder
-// to the host.
+// shutdown: after Shutdown, the end of the lifeline ends it. It removes the folder even
+// so, because its host may have been killed since.
 func (h *rawHost) shutdown() {
+	h.askToEnd()
+	_ = h.lifeline.Close()
+	h.gone("after Shutdown and the end of its lifeline", true)
+}
+
+func (h *rawHost) askToEnd() {
 	ctx, cancel := context.WithTimeout(context.Background(), h.r.patience)
 	defer cancel()
 	if _, err := h.base.Shutdown(ctx, &basev1.ShutdownRequest{}); err != nil {
 		h.r.faultf("Shutdown: %v", err)
 	}
-	_ = h.lifeline.Close()
-	h.r.wait("the plugin, after Shutdown and the end of its lifeline", h.exited)
+}
+
+// gone checks that the plugin ends, with all of its group, and with or without the folder.
+func (h *rawHost) gone(when string, swept bool) {
+	if !h.r.wait("the plugin, "+when, h.exited) {
+		return
+	}
+	switch _, err := os.Lstat(h.runDir); {
+	case swept && err == nil:
+		h.r.faultf("%s, the plugin left the folder that %s names", when, wire.EnvRunDir)
+	case !swept && err != nil:
+		h.r.faultf("%s, the plugin took the folder along that %s names, which another process uses", when, wire.EnvRunDir)
+	}
+	if syscall.Kill(-h.cmd.Process.Pid, 0) == nil {
+		h.r.faultf("%s, something of the plugin's process group is left: %d", when, h.cmd.Process.Pid)
+	}
 }
 
 // hostGone: when the host dies, the kernel closes its end of the lifeline. The plugin
@@ -146,13 +165,15 @@ func (h *rawHost) shutdown() {
 func (b *binarySuite) hostGone(r *report) {
 	h := b.host(r)
 	_ = h.lifeline.Close()
-	if !r.wait("the plugin, after the end of its host", h.exited) {
-		return
-	}
-	if _, err := os.Lstat(h.runDir); err == nil {
-		r.faultf("after the end of its host, the plugin left the folder that %s names", wire.EnvRunDir)
-	}
-	if syscall.Kill(-h.cmd.Process.Pid, 0) == nil {
-		r.faultf("after the end of its host, something of the plugin's process group is left: %s", fmt.Sprint(h.cmd.Process.Pid))
-	}
+	h.gone("after the end of its host", true)
+}
+
+// replaced: what comes down the lifeline says that another process takes the place of
+// the plugin, and its folder.
+func (b *binarySuite) replaced(r *report) {
+	h := b.host(r)
+	h.askToEnd()
+	_, _ = h.lifeline.Write([]byte{1}) // fails if it ended by itself
+	_ = h.lifeline.Close()
+	h.gone("after Shutdown, a byte and the end of its lifeline", false)
 }
