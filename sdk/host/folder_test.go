@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
 // deafOnce has go-plugin find no place for its socket when it starts the second time.
@@ -59,7 +61,7 @@ func TestTheFolderOfAPluginOutlivesItsProcesses(t *testing.T) {
 			t.Setenv("CRASH_DIR", t.TempDir())
 			p := part(t, "deaf")
 			p.Env = []string{"CRASH_*"}
-			p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, time.Millisecond, -1
+			p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, time.Millisecond, 6
 			r := launch(t, p)
 			a := open(t, r, Instance{Name: "a"})
 			grandchild := pidOf(t, value(t, a, "spawn"))
@@ -92,4 +94,38 @@ func TestTheFolderOfAPluginOutlivesItsProcesses(t *testing.T) {
 
 func stopServing(ctx context.Context, conn *grpc.ClientConn) error {
 	return conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+}
+
+// It is the host that ends the group of a plugin that could not.
+func TestWhatAPluginStartedEndsHoweverThatCrashes(t *testing.T) {
+	t.Parallel()
+	for name, crash := range map[string]func(t *testing.T, a auth.Provider){
+		"a panic in a goroutine": func(t *testing.T, a auth.Provider) {
+			t.Helper()
+			_, _ = a.Credentials(t.Context(), request("crash"))
+		},
+		"a segmentation fault": func(t *testing.T, a auth.Provider) {
+			t.Helper()
+			_, _ = a.Credentials(t.Context(), request("segv"))
+		},
+		"an exit in Close": func(t *testing.T, a auth.Provider) {
+			t.Helper()
+			_ = a.Close(t.Context())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := launch(t, part(t, "ender"))
+			a := open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "exits"}})
+			pid, grandchild := r.Stats().PID, pidOf(t, value(t, a, "spawn"))
+			t.Cleanup(func() {
+				if alive(grandchild) {
+					syscall.Kill(grandchild, syscall.SIGKILL)
+				}
+			})
+			crash(t, a)
+			eventually(t, "the plugin ends", func() bool { return !alive(pid) })
+			eventually(t, "what it started ends", func() bool { return !alive(grandchild) })
+		})
+	}
 }

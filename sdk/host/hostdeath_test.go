@@ -98,6 +98,8 @@ func (e *ender) Close(context.Context) error {
 		}
 	case "hangs":
 		select {}
+	case "exits":
+		os.Exit(3)
 	case "lingers": // until the host is gone
 		host := os.Getppid()
 		os.WriteFile(filepath.Join(e.own, "closing"), nil, 0o600)

@@ -180,6 +180,12 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		return auth.Credentials{}, ctx.Err()
 	case "exit":
 		os.Exit(7)
+	case "crash": // where nothing recovers it
+		go func() { sameMap(nil)["x"] = 1 }()
+		select {}
+	case "segv":
+		syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		select {}
 	case "exitonce": // the first process dies of it, the second answers
 		mark := filepath.Join(g.in.StateDir, "mark")
 		if _, err := os.Stat(mark); err != nil {

@@ -64,7 +64,8 @@ func (d *runDir) remove() {
 }
 
 // sweepRunDirs removes folders whose host died without a chance to do it itself: while
-// it lived, while it removed its folder, or while it made it.
+// it lived, while it removed its folder, or while it made it. What its plugins left goes
+// with them.
 func sweepRunDirs(base string) {
 	find := func(prefix string) []string {
 		dirs, _ := filepath.Glob(filepath.Join(base, prefix+"*")) // a bad pattern finds none
@@ -80,6 +81,7 @@ func sweepRunDirs(base string) {
 	}
 	for _, dir := range find(wire.RunDirPrefix) {
 		if lock := takeDeadLock(filepath.Join(dir, lockName)); lock != nil {
+			endOrphans(dir)
 			_ = wire.RemoveRunDir(dir)
 			_ = lock.Close()
 		}
