@@ -19,7 +19,7 @@ type base struct {
 	description wire.Description
 	kinds       []kind
 	set         *instances
-	shutdown    func() // tells the lifeline that its end is expected
+	shutdown    func(last bool) // tells the lifeline that its end is expected
 }
 
 func (b *base) Describe(context.Context, *basev1.DescribeRequest) (*basev1.DescribeResponse, error) {
@@ -72,8 +72,8 @@ func (b *base) CloseInstance(
 	return &basev1.CloseInstanceResponse{}, nil
 }
 
-func (b *base) Shutdown(ctx context.Context, _ *basev1.ShutdownRequest) (*basev1.ShutdownResponse, error) {
-	b.shutdown()
+func (b *base) Shutdown(ctx context.Context, req *basev1.ShutdownRequest) (*basev1.ShutdownResponse, error) {
+	b.shutdown(req.GetLast())
 	if err := b.set.closeAll(ctx); err != nil {
 		return nil, err
 	}

@@ -38,9 +38,11 @@
 //
 // A panic in a call fails that call. SIGTERM and SIGINT are ignored, because they
 // often reach a host's whole process group: the host drains first, then asks for a
-// shutdown. When the host is gone, its end of the lifeline is closed by the kernel:
-// the plugin closes its instances, for which it has two seconds, removes what the host
-// left and ends with its process group. SIGPIPE and SIGHUP do not keep it from that:
-// what is written to stdout or stderr then fails with EPIPE. Call Main in main's own
-// goroutine: on Linux only there it can have the time for this.
+// shutdown, and closes the lifeline. When the host is gone, the kernel closes it. Either
+// way the plugin closes the instances that are open still, for which it has two seconds,
+// removes its folder, unless another process of the host goes on there, and kills its
+// process group, itself included: the host may be gone before it could. SIGPIPE and
+// SIGHUP do not keep it from that: what is written to stdout or stderr then fails with
+// EPIPE. Call Main in main's own goroutine: on Linux only there it can have the time for
+// this.
 package sdk

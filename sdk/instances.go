@@ -20,6 +20,8 @@ type instances struct {
 	mu     sync.Mutex
 	byName map[string]*entry // guarded by mu
 	closed bool              // guarded by mu
+
+	busy sync.WaitGroup // openings and closings; added to under mu
 }
 
 // entry is one instance, from the moment its opening begins.
@@ -63,8 +65,10 @@ func (s *instances) open(
 	}
 	e = &entry{kind: kindName, digest: digest, ready: make(chan struct{}), ending: make(chan struct{}), err: errors.New("the factory did not return")}
 	s.byName[name] = e
+	s.busy.Add(1)
 	s.mu.Unlock()
 
+	defer s.busy.Done()
 	defer func() { // also when the factory panics
 		s.mu.Lock()
 		orphan := e.closing
@@ -124,6 +128,8 @@ func (s *instances) close(ctx context.Context, name string) error {
 		s.mu.Unlock()
 		return nil
 	}
+	s.busy.Add(1)
+	defer s.busy.Done()
 	delete(s.byName, name)
 	e.closing = true
 	close(e.ending)
@@ -167,6 +173,9 @@ func (s *instances) closeAll(ctx context.Context) error {
 	wg.Wait()
 	return errors.Join(errs...)
 }
+
+// settle waits, after closeAll, for what others had begun: an opening, or a closing.
+func (s *instances) settle() { s.busy.Wait() }
 
 // digestOf tells two configurations apart.
 func digestOf(config []byte, secrets map[string][]byte) [sha256.Size]byte {

@@ -257,3 +257,43 @@ func TestAnInstanceThatIsClosedAsItsOpeningEndsIsClosedOnceConcurrentSafe(t *tes
 		}
 	}
 }
+
+// The process ends after that.
+func TestWhatOthersHadBegunIsWaitedFor(t *testing.T) {
+	for name, steps := range map[string]int{"closing": 1, "opening": 2} { // which is followed by a closing
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newInstances()
+				gate, settled := make(chan struct{}), false
+				slow := opened{close: func(context.Context) error { <-gate; return nil }}
+				go s.open(t.Context(), "a", "auth", digestOf(nil, nil), func() (opened, error) {
+					if name == "opening" {
+						<-gate
+					}
+					return slow, nil
+				})
+				synctest.Wait()
+				if name == "closing" {
+					go s.close(t.Context(), "a")
+					synctest.Wait()
+				}
+				go func() {
+					s.closeAll(t.Context())
+					s.settle()
+					settled = true
+				}()
+				for n := range steps {
+					synctest.Wait()
+					if settled {
+						t.Errorf("settled after %d of %d", n, steps)
+					}
+					gate <- struct{}{}
+				}
+				synctest.Wait()
+				if !settled {
+					t.Error("not settled")
+				}
+			})
+		})
+	}
+}

@@ -16,9 +16,10 @@ import (
 // lifeline notices that the host is gone, however it went: the kernel closes the
 // other end.
 type lifeline struct {
-	set      *instances
-	expected atomic.Bool // the host said that it will close its end
-	once     sync.Once   // of end
+	set  *instances
+	gone atomic.Bool // it has ended
+	kept atomic.Bool // the host goes on in the folder
+	once sync.Once   // of end
 }
 
 // lifelineFD is the descriptor that the host gave us to watch; false where it gave none.
@@ -47,44 +48,47 @@ func watchLifeline(set *instances) *lifeline {
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, f)
-		l.end()
+		l.gone.Store(true)
+		l.end(0)
 	}()
 	preferLifeline()
 	return l
 }
 
-// expect says that the end of the host's side is no accident.
-func (l *lifeline) expect() { l.expected.Store(true) }
+// expect says that the host is going to end the lifeline, and whether it is the last that
+// it needs the folder for.
+func (l *lifeline) expect(last bool) { l.kept.Store(!last) }
 
 // end ends the process and everything it started. It does not return.
-func (l *lifeline) end() { l.once.Do(l.finish) }
+func (l *lifeline) end(status int) { l.once.Do(func() { l.finish(status) }) }
 
-// finish waits for nobody longer than CloseGrace: nothing else ends a plugin whose
-// Close hangs and whose host is gone.
-func (l *lifeline) finish() {
-	if l.expected.Load() {
-		os.Exit(0) //nolint:forbidigo // this is the end of the program's main
-	}
+// finish leaves nothing to the host, which may be killed at any moment, but the folder
+// where that may go on without this process. It waits for nobody longer than CloseGrace:
+// nothing else ends a plugin whose Close hangs and whose host is gone.
+func (l *lifeline) finish(status int) {
 	ctx, cancel := context.WithTimeout(context.Background(), wire.CloseGrace)
 	defer cancel()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
 		_ = l.set.closeAll(ctx)
+		l.set.settle()
 	}()
 	select {
 	case <-closed:
 	case <-ctx.Done():
 	}
-	sweep()
+	if l.gone.Load() && !l.kept.Load() {
+		sweep()
+	}
 	killGroup()
-	os.Exit(0) //nolint:forbidigo,gocritic // the same; the context dies with the process
+	os.Exit(status) //nolint:forbidigo,gocritic // this is the end of the program's main; the context dies with it
 }
 
-// sweep removes what the host would have removed.
+// sweep removes what the host would remove.
 func sweep() {
 	dir := os.Getenv(wire.EnvRunDir)
 	if filepath.IsAbs(dir) && strings.HasPrefix(filepath.Base(dir), wire.RunDirPrefix) {
-		_ = os.RemoveAll(dir) //nolint:gosec // the host says which, and its name is checked
+		_ = wire.RemoveRunDir(dir) // the next host finishes it
 	}
 }

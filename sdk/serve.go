@@ -35,10 +35,12 @@ func serve(d wire.Description, kinds []kind) int {
 			ProtocolVersion: wire.ProtoVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
 		},
 		Plugins: plugin.PluginSet{wire.PluginName: &server{base: b}},
-		Logger:  hclog.NewNullLogger(), GRPCServer: newServer,
+		// Why it serves no more, for which go-plugin has no error.
+		Logger:     hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr, DisableTime: true}),
+		GRPCServer: newServer,
 	})
-	line.end()
-	return 0
+	line.end(1) // and the host, which needs the folder, starts another
+	return 1
 }
 
 // newServer makes the server of all services, with the options that go-plugin adds.

@@ -43,7 +43,7 @@ func TestEveryErrorOfAServerCrossesAndNoMessageIsTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv, l := newServer(nil), bufconn.Listen(1<<16)
-	s := &server{base: &base{description: d, kinds: kinds, set: newInstances()}}
+	s := &server{base: &base{description: d, kinds: kinds, set: newInstances(), shutdown: func(bool) {}}}
 	if err := s.GRPCServer(nil, srv); err != nil {
 		t.Fatal(err)
 	}

@@ -205,13 +205,12 @@ class Plugin:
 
 
 def watch(lifeline, plugin):
-    """Waits for the end of the host, and then ends everything."""
+    """Waits until the host is gone or lets go, and then ends everything."""
     while os.read(lifeline, 4096):
         pass
-    if plugin.ending:
-        os._exit(0)  # the host tidies up
     run_dir = os.environ.get("MCPOOL_RUN_DIR", "")
-    if os.path.isabs(run_dir) and os.path.basename(run_dir).startswith("mcpool-"):
+    # After a Shutdown the host tidies up: the messages of version 1 do not say whether it needs the folder.
+    if not plugin.ending and os.path.isabs(run_dir) and os.path.basename(run_dir).startswith("mcpool-"):
         shutil.rmtree(run_dir, ignore_errors=True)
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
-// tie makes the lifeline: a pipe that nothing is ever written to.
+// tie makes the lifeline, a pipe.
 func (c *child) tie() error {
 	r, w, err := os.Pipe()
 	if err != nil {

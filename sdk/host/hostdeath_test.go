@@ -14,6 +14,9 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
 // hostReport is what a host in a process of its own says about its plugin.
@@ -53,6 +56,7 @@ func playHost() {
 	}
 	rep := hostReport{PID: r.Stats().PID, RunDir: r.run.path, Stdin: get("stdin")}
 	fmt.Sscan(get("spawn"), &rep.Grandchild)
+	playMoment(ctx, r)
 	if err := json.NewEncoder(os.Stdout).Encode(rep); err != nil {
 		panic(err)
 	}
@@ -63,6 +67,7 @@ func playHost() {
 type ender struct {
 	*good
 	stderr *os.File // the host's, which is ours no more once go-plugin serves
+	own    string   // a folder of its own, where Close takes its time
 }
 
 var ownStderr = os.Stderr
@@ -76,7 +81,11 @@ func newEnder(ctx context.Context, cfg goodConfig) (*ender, error) {
 			}
 		}()
 	}
-	return &ender{good: g, stderr: ownStderr}, err
+	e := &ender{good: g, stderr: ownStderr}
+	if err == nil && cfg.Greeting == "lingers" {
+		e.own, err = os.MkdirTemp(filepath.Dir(os.Getenv(wire.EnvRunDir)), "own-")
+	}
+	return e, err
 }
 
 func (e *ender) Close(context.Context) error {
@@ -89,6 +98,16 @@ func (e *ender) Close(context.Context) error {
 		}
 	case "hangs":
 		select {}
+	case "exits":
+		os.Exit(3)
+	case "lingers": // until the host is gone
+		host := os.Getppid()
+		os.WriteFile(filepath.Join(e.own, "closing"), nil, 0o600)
+		for os.Getppid() == host {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond) // long enough for a process that does not wait
+		return os.RemoveAll(e.own)
 	}
 	return nil
 }

@@ -196,11 +196,24 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 	if err := errors.Join(os.Mkdir(linked, 0o700), os.Symlink(elsewhere, filepath.Join(linked, lockName))); err != nil {
 		t.Fatal(err)
 	}
+	half, born, still := filepath.Join(tmp, "oldmcpool-4"), filepath.Join(tmp, "newmcpool-5"), filepath.Join(tmp, "newmcpool-6")
+	for _, dir := range []string{half, born, still} {
+		if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(still, long, long); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", tmp)
 	launch(t, part(t, "good"))
 	if exists(dead) || !exists(living) || !exists(other) || !exists(linked) {
 		t.Errorf("there are: the dead host's %v, the living one's %v, one without a lock %v, with somebody else's %v",
 			exists(dead), exists(living), exists(other), exists(linked))
+	}
+	if exists(half) || exists(still) || !exists(born) {
+		t.Errorf("there are: one half removed %v, one never finished %v, one just begun %v", exists(half), exists(still), exists(born))
 	}
 }
 
@@ -279,25 +292,35 @@ func TestAStartThatWasGivenUpBeforeItBeganStartsNothing(t *testing.T) {
 	<-c.exited
 }
 
+// It kills its own group, whatever becomes of the host meanwhile.
 func TestAnOrderlyEndIsThePluginsOwn(t *testing.T) {
 	t.Parallel()
-	r, err := Launch(t.Context(), part(t, "good"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.mu.Lock()
-	p := r.proc
-	r.mu.Unlock()
-	if err := r.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if state, _ := p.child.ending(); state != "exit status 0" {
-		t.Errorf("it ended with %q", state)
-	}
-	p.child.mu.Lock()
-	defer p.child.mu.Unlock()
-	if !p.child.reaped {
-		t.Error("its number would be sent a signal still")
+	for name, limit := range map[string]time.Duration{"good": 20 * time.Second, "stays": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &records{}
+			plugin := part(t, name)
+			plugin.Logger, plugin.Limits.Shutdown = slog.New(log), limit
+			r, err := Launch(t.Context(), plugin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.mu.Lock()
+			p := r.proc
+			r.mu.Unlock()
+			if err := r.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			_, killed := log.find("the plugin does not end after its shutdown, and is killed")
+			if state, _ := p.child.ending(); state != "signal: killed" || killed != (name == "stays") {
+				t.Errorf("it ended with %q, and the host had to kill it: %v", state, killed)
+			}
+			p.child.mu.Lock()
+			defer p.child.mu.Unlock()
+			if !p.child.reaped {
+				t.Error("its number would be sent a signal still")
+			}
+		})
 	}
 }
 

@@ -43,6 +43,12 @@ func play(name string) bool {
 			sdk.Auth(newGood, sdk.Headers("Authorization", "X-Good-*"), sdk.UsesSubject()))
 	case "ender":
 		sdk.Main(sdk.Info{Name: "ender"}, sdk.Auth(newEnder, sdk.UsesSubject()))
+	case "stays": // it knows of no lifeline
+		os.Unsetenv(wire.EnvLifeline)
+		sdk.Main(sdk.Info{Name: "stays"}, sdk.Auth(newGood))
+	case "deaf":
+		deafOnce()
+		sdk.Main(sdk.Info{Name: "deaf"}, sdk.Auth(newGood, sdk.UsesSubject()))
 	case "slow":
 		sdk.Main(sdk.Info{Name: "slow"}, sdk.Auth(newSlow))
 	case "future": // a kind, and a major of a known one, that nobody speaks yet
@@ -95,7 +101,7 @@ func play(name string) bool {
 	case "elsewhere":
 		fmt.Println("1|1|unix|/tmp/elsewhere|grpc|")
 		time.Sleep(time.Hour)
-	case "deaf":
+	case "silent":
 		beDeaf()
 	case "oldcore":
 		fmt.Println("1|99|unix|/tmp/x|grpc|")
@@ -205,6 +211,12 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		return auth.Credentials{}, ctx.Err()
 	case "exit":
 		os.Exit(7)
+	case "crash": // where nothing recovers it
+		go func() { sameMap(nil)["x"] = 1 }()
+		select {}
+	case "segv":
+		syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		select {}
 	case "exitonce": // the first process dies of it, the second answers
 		mark := filepath.Join(g.in.StateDir, "mark")
 		if _, err := os.Stat(mark); err != nil {

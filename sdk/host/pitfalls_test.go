@@ -126,7 +126,8 @@ func TestACallThatOutlastsTheDrainIsCutShortAndSaidToBe(t *testing.T) {
 }
 
 // There are systems that send no signal when a parent dies. And a host that knows
-// go-plugin alone ends a plugin with go-plugin's own call.
+// go-plugin alone ends a plugin with go-plugin's own call: that one is there, and keeps the
+// folder.
 func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -134,11 +135,15 @@ func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 		leaves bool // its folder to the host
 	}{
 		"lifeline": {end: func(_ context.Context, b *bare) error { return b.lifeline.Close() }},
-		"go-plugin": {end: func(ctx context.Context, b *bare) error {
+		"go-plugin": {leaves: true, end: func(ctx context.Context, b *bare) error {
 			return b.conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
 		}},
 		"Shutdown, then the lifeline": {leaves: true, end: func(ctx context.Context, b *bare) error {
 			_, err := basev1.NewPluginServiceClient(b.conn).Shutdown(ctx, &basev1.ShutdownRequest{})
+			return errors.Join(err, b.lifeline.Close())
+		}},
+		"the last Shutdown, then the lifeline": {end: func(ctx context.Context, b *bare) error {
+			_, err := basev1.NewPluginServiceClient(b.conn).Shutdown(ctx, &basev1.ShutdownRequest{Last: true})
 			return errors.Join(err, b.lifeline.Close())
 		}},
 	} {
@@ -159,8 +164,8 @@ func TestTheLifelineOrGoPluginAloneEndsAPlugin(t *testing.T) {
 				t.Error(err)
 			}
 			_, _ = io.Copy(io.Discard, b.out) // until it ends
-			_ = b.cmd.Wait()                  // it ends its own group, and itself with it, or exits
-			if exists(b.dir) != test.leaves || b.cmd.ProcessState.Success() != test.leaves {
+			_ = b.cmd.Wait()                  // it ends its own group, and itself with it
+			if exists(b.dir) != test.leaves || b.cmd.ProcessState.Success() {
 				t.Errorf("its folder is left: %v; it ended with %v", exists(b.dir), b.cmd.ProcessState)
 			}
 			if bounded, err := os.ReadFile(filepath.Join(state, "closed-hi")); err != nil || string(bounded) != "true" {

@@ -102,7 +102,7 @@ func TestWhatIsExplainedAlreadyStaysAsItIs(t *testing.T) {
 func TestAStartThatIsGivenUpWhileItConnectsLeavesNoConnection(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CRASH_DIR", dir)
-	p := part(t, "deaf")
+	p := part(t, "silent")
 	p.Env, p.Limits.Start = []string{"CRASH_*"}, 1000*time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

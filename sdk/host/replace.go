@@ -47,7 +47,7 @@ func (r *Running) Replace(ctx context.Context, next Plugin) error {
 	if oldProc != nil {
 		ctx, cancel := context.WithCancel(ctx)
 		stop := context.AfterFunc(r.time, cancel)
-		err = oldProc.stop(ctx)
+		err = oldProc.stop(ctx, false)
 		stop()
 		cancel()
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
@@ -19,6 +20,10 @@ type runDir struct {
 
 const (
 	lockName = "lock"
+	// newRunDirPrefix begins the name of a folder whose lock is not held yet.
+	newRunDirPrefix = "new" + wire.RunDirPrefix
+	// stillBorn is the age at which nobody is about to take that lock any more.
+	stillBorn = time.Hour
 	// maxTempDir leaves room in a socket's path, which may have 103 characters, for the
 	// folder's name and what go-plugin adds.
 	maxTempDir = 103 - len("/mcpool-1234567890/plugin-dir1234567890/plugin1234567890")
@@ -32,7 +37,7 @@ func newRunDir() (*runDir, error) {
 	}
 	sweepRunDirs(base)
 	// The name that others sweep is given once the lock is held.
-	fresh, err := os.MkdirTemp(base, "new"+wire.RunDirPrefix)
+	fresh, err := os.MkdirTemp(base, newRunDirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("host: no private folder can be made: %w", err)
 	}
@@ -52,21 +57,32 @@ func newRunDir() (*runDir, error) {
 }
 
 func (d *runDir) remove() {
-	_ = os.RemoveAll(d.path)
+	_ = wire.RemoveRunDir(d.path) // a later host finishes it
 	if d.lock != nil {
 		_ = d.lock.Close()
 	}
 }
 
-// sweepRunDirs removes folders whose host died without a chance to do it itself.
+// sweepRunDirs removes folders whose host died without a chance to do it itself: while
+// it lived, while it removed its folder, or while it made it. What its plugins left goes
+// with them.
 func sweepRunDirs(base string) {
-	dirs, err := filepath.Glob(filepath.Join(base, wire.RunDirPrefix+"*"))
-	if err != nil {
-		return
+	find := func(prefix string) []string {
+		dirs, _ := filepath.Glob(filepath.Join(base, prefix+"*")) // a bad pattern finds none
+		return dirs
 	}
-	for _, dir := range dirs {
+	for _, dir := range find(wire.OldRunDirPrefix) {
+		_ = os.RemoveAll(dir)
+	}
+	for _, dir := range find(newRunDirPrefix) {
+		if info, err := os.Lstat(dir); err == nil && time.Since(info.ModTime()) > stillBorn {
+			_ = wire.RemoveRunDir(dir)
+		}
+	}
+	for _, dir := range find(wire.RunDirPrefix) {
 		if lock := takeDeadLock(filepath.Join(dir, lockName)); lock != nil {
-			_ = os.RemoveAll(dir)
+			endOrphans(dir)
+			_ = wire.RemoveRunDir(dir)
 			_ = lock.Close()
 		}
 	}

@@ -229,7 +229,8 @@ func (c *child) ending() (state string, failed error) {
 	return c.state, c.failed
 }
 
-// letGo closes our end of the lifeline, which is the plugin's cue to exit.
+// letGo closes our end of the lifeline, which is the plugin's cue to end. What belonged
+// to this process alone it takes along: we may be killed before we can.
 func (c *child) letGo() { _ = c.lifeline.Close() }
 
 // number is the process's, 0 before the start.

@@ -149,7 +149,7 @@ func (r *Running) Close(ctx context.Context) error {
 	r.mu.Unlock()
 	var err error
 	if p != nil {
-		err = p.stop(ctx)
+		err = p.stop(ctx, true)
 	}
 	r.leaving.Wait() // their calls ended with the process
 	img.close()

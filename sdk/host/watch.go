@@ -149,15 +149,16 @@ func (p *process) drain(ctx context.Context) error {
 	}
 }
 
-// stop ends the process in order: calls, instances, process, group.
-func (p *process) stop(ctx context.Context) error {
+// stop ends the process in order: calls, instances, process, group. The last of a plugin
+// takes its folder along.
+func (p *process) stop(ctx context.Context, last bool) error {
 	limits := &p.plugin.Limits
 	drained, cancel := context.WithTimeout(ctx, limits.Drain)
 	err := p.drain(drained)
 	cancel()
 	p.stopWatch()
 	asked, cancel := context.WithTimeout(ctx, limits.Shutdown)
-	_, rpcErr := p.base.Shutdown(asked, &basev1.ShutdownRequest{})
+	_, rpcErr := p.base.Shutdown(asked, &basev1.ShutdownRequest{Last: last})
 	cancel()
 	if rpcErr != nil {
 		p.plugin.Logger.Warn("the plugin's shutdown failed", "error", fromRPC(rpcErr).Message)
@@ -166,6 +167,7 @@ func (p *process) stop(ctx context.Context) error {
 		select {
 		case <-p.child.exited:
 		case <-time.After(limits.Shutdown):
+			p.plugin.Logger.Warn("the plugin does not end after its shutdown, and is killed", "pid", p.child.number())
 		case <-ctx.Done():
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 // unixChecks are those that need signals, or to be the host oneself.
 func (b *binarySuite) unixChecks() []check {
-	return []check{b.check("Signals", b.signals), b.check("HostGone", b.hostGone)}
+	return []check{b.check("Signals", b.signals), b.check("HostGone", b.hostGone), b.check("Replaced", b.replaced)}
 }
 
 const canStop = true

@@ -5,7 +5,6 @@ package plugintest
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -129,16 +128,37 @@ func (b *binarySuite) signals(r *report) {
 	h.shutdown()
 }
 
-// shutdown: after Shutdown, the end of the lifeline ends it, and it leaves the folder
-// to the host.
+// shutdown: after Shutdown, the end of the lifeline ends it. It may remove the folder then,
+// if it knows that the Shutdown is the last: plugins of the first days do not.
 func (h *rawHost) shutdown() {
+	h.askToEnd(true)
+	_ = h.lifeline.Close()
+	h.gone("after the last Shutdown and the end of its lifeline")
+}
+
+func (h *rawHost) askToEnd(last bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.r.patience)
 	defer cancel()
-	if _, err := h.base.Shutdown(ctx, &basev1.ShutdownRequest{}); err != nil {
+	if _, err := h.base.Shutdown(ctx, &basev1.ShutdownRequest{Last: last}); err != nil {
 		h.r.faultf("Shutdown: %v", err)
 	}
-	_ = h.lifeline.Close()
-	h.r.wait("the plugin, after Shutdown and the end of its lifeline", h.exited)
+}
+
+// gone checks that the plugin ends, with all of its group.
+func (h *rawHost) gone(when string) bool {
+	if !h.r.wait("the plugin, "+when, h.exited) {
+		return false
+	}
+	if syscall.Kill(-h.cmd.Process.Pid, 0) == nil {
+		h.r.faultf("%s, something of the plugin's process group is left: %d", when, h.cmd.Process.Pid)
+	}
+	return true
+}
+
+// swept reports whether the folder is gone.
+func (h *rawHost) swept() bool {
+	_, err := os.Lstat(h.runDir)
+	return err != nil
 }
 
 // hostGone: when the host dies, the kernel closes its end of the lifeline. The plugin
@@ -146,13 +166,19 @@ func (h *rawHost) shutdown() {
 func (b *binarySuite) hostGone(r *report) {
 	h := b.host(r)
 	_ = h.lifeline.Close()
-	if !r.wait("the plugin, after the end of its host", h.exited) {
-		return
-	}
-	if _, err := os.Lstat(h.runDir); err == nil {
+	if h.gone("after the end of its host") && !h.swept() {
 		r.faultf("after the end of its host, the plugin left the folder that %s names", wire.EnvRunDir)
 	}
-	if syscall.Kill(-h.cmd.Process.Pid, 0) == nil {
-		r.faultf("after the end of its host, something of the plugin's process group is left: %s", fmt.Sprint(h.cmd.Process.Pid))
+}
+
+// replaced: a Shutdown that is not the last says that another process takes the place of the
+// plugin, and its folder.
+func (b *binarySuite) replaced(r *report) {
+	h := b.host(r)
+	h.askToEnd(false)
+	_ = h.lifeline.Close()
+	if h.gone("after a Shutdown that is not the last and the end of its lifeline") && h.swept() {
+		r.faultf("after a Shutdown that is not the last, the plugin took the folder along that %s names: "+
+			"another process uses it", wire.EnvRunDir)
 	}
 }

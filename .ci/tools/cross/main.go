@@ -3,7 +3,7 @@
 // declarations. "go vet" for a system would say the same and more, and first compile
 // the standard library and every dependency for it, which takes minutes.
 //
-//	cross -root DIR -os windows,darwin PATTERN...
+//	cross -root DIR -os windows,darwin,freebsd PATTERN...
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("cross: ")
 	root := flag.String("root", ".", "folder of the repository")
-	systems := flag.String("os", "windows,darwin", "values of GOOS")
+	systems := flag.String("os", "windows,darwin,freebsd", "values of GOOS")
 	flag.Parse()
 	var errs []error
 	for system := range strings.SplitSeq(*systems, ",") {

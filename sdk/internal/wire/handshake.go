@@ -16,9 +16,11 @@ const (
 // Variables that the host sets for the plugin, besides those of go-plugin.
 const (
 	// EnvLifeline is the number of a file descriptor, or "stdin": where the plugin
-	// reads until the end of file, which means that the host is gone.
+	// reads until the end of file, which means that the plugin is to end: the host is
+	// gone, or has closed it.
 	EnvLifeline = "MCPOOL_LIFELINE"
-	// EnvRunDir is what the plugin removes when the host is gone.
+	// EnvRunDir is what the plugin removes when it ends, unless a Shutdown said that it is
+	// not the last: then another process of the same host uses it.
 	EnvRunDir = "MCPOOL_RUN_DIR"
 	// EnvMaxMessage bounds a message in bytes, in both directions.
 	EnvMaxMessage = "MCPOOL_MAX_MESSAGE_BYTES"
@@ -27,9 +29,6 @@ const (
 	// EnvImage is the number of a descriptor that is only there to be executed.
 	EnvImage = "MCPOOL_IMAGE"
 )
-
-// RunDirPrefix begins the name of every folder that EnvRunDir may name.
-const RunDirPrefix = "mcpool-"
 
 // DefaultMaxMessage is used where EnvMaxMessage is not set.
 const DefaultMaxMessage = 16 << 20

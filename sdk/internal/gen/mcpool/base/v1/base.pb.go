@@ -758,7 +758,10 @@ func (*HealthResponse) Descriptor() ([]byte, []int) {
 }
 
 type ShutdownRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// No other process of the host uses the folder: the plugin removes it at the end of
+	// the lifeline, because the host may be killed before it can.
+	Last          bool `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,6 +794,13 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
 	return file_mcpool_base_v1_base_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ShutdownRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
 }
 
 type ShutdownResponse struct {
@@ -1019,8 +1029,9 @@ const file_mcpool_base_v1_base_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"\x17\n" +
 	"\x15CloseInstanceResponse\"\x0f\n" +
 	"\rHealthRequest\"\x10\n" +
-	"\x0eHealthResponse\"\x11\n" +
-	"\x0fShutdownRequest\"\x12\n" +
+	"\x0eHealthResponse\"%\n" +
+	"\x0fShutdownRequest\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\bR\x04last\"\x12\n" +
 	"\x10ShutdownResponse\"\xa4\x01\n" +
 	"\aFailure\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12-\n" +

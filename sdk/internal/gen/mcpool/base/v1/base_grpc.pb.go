@@ -47,7 +47,7 @@ type PluginServiceClient interface {
 	// Health answers while the plugin works.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
 	// Shutdown closes every instance. After the answer the host closes the lifeline,
-	// and the plugin exits.
+	// and the plugin ends.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
 }
 
@@ -139,7 +139,7 @@ type PluginServiceServer interface {
 	// Health answers while the plugin works.
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
 	// Shutdown closes every instance. After the answer the host closes the lifeline,
-	// and the plugin exits.
+	// and the plugin ends.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
 	mustEmbedUnimplementedPluginServiceServer()
 }
