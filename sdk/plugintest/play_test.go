@@ -19,6 +19,9 @@ import (
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
 
+// grabbed is what acme-grabs gives to the SDK for a lifeline.
+var grabbed *os.File
+
 // play is the plugin that the program's name names, and reports whether it names one:
 // "acme", "tube", "eye" or "vat", or one of them with a dash and the flaw of the program.
 func play(name string) bool {
@@ -66,16 +69,18 @@ func play(name string) bool {
 		os.Unsetenv(wire.EnvRunDir)
 	case "-grabs": // whatever its host says
 		if hosted {
-			lifeline, ends := os.NewFile(3, "lifeline"), make([]int, 2)
-			if err := syscall.Pipe(ends); err != nil {
+			lifeline := os.NewFile(3, "lifeline")
+			r, w, err := os.Pipe()
+			if err != nil {
 				panic(err)
 			}
 			go func() {
 				_, _ = io.Copy(io.Discard, lifeline)
 				_ = wire.RemoveRunDir(os.Getenv(wire.EnvRunDir))
-				_ = syscall.Close(ends[1])
+				_ = w.Close()
 			}()
-			os.Setenv(wire.EnvLifeline, fmt.Sprint(ends[0]))
+			os.Setenv(wire.EnvLifeline, fmt.Sprint(r.Fd()))
+			grabbed = r // who collects it closes it
 		}
 	case "-talks":
 		factory = talking
