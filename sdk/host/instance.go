@@ -176,7 +176,8 @@ func (r *Running) takeBack(i *instance, within time.Duration) {
 	gone := make(chan struct{})
 	r.instances[i.name], i.gone = i, gone
 	r.leaving.Go(func() {
-		for !r.tryClose(i, within) {
+		for closed := false; !closed; {
+			closed = r.tryClose(i, within)
 		}
 		r.forget(i.name)
 		close(gone)
