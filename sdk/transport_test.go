@@ -91,11 +91,11 @@ func TestTheTimeForDiallingBoundsNothingElse(t *testing.T) {
 		c := newTube()
 		var dialled, received context.Context
 		c.dial = func(ctx context.Context, _ transport.Open) (transport.Conn, error) {
-			dialled = ctx
+			dialled = ctx //nolint:fatcontext // to be looked at afterwards
 			return c, nil
 		}
 		c.receive = func(ctx context.Context) ([]byte, error) {
-			received = ctx
+			received = ctx //nolint:fatcontext // the same
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}

@@ -269,7 +269,7 @@ func TestAMessageIsCancelledByItsNumberAlone(t *testing.T) {
 		s := sit(t, c, &transportv1.Open{})
 		s.cancel(0) // of nothing at all
 		var ctx context.Context
-		c.send = func(x context.Context, _ []byte) error { ctx = x; return nil }
+		c.send = func(x context.Context, _ []byte) error { ctx = x; return nil } //nolint:fatcontext // to be looked at
 		s.part(1, "quick", false)
 		synctest.Wait()
 		if ctx.Err() == nil {

@@ -92,7 +92,7 @@ func TestWhatIsExplainedAlreadyStaysAsItIs(t *testing.T) {
 	p := &Plugin{Path: "/x", Logger: testLogger(t)}
 	proc := &process{plugin: p, child: newChild(p)}
 	want := &LaunchError{Path: "/x", Reason: "is no good", Remedy: "Take another."}
-	if err := proc.explain(t.Context(), want); err != error(want) {
+	if err := proc.explain(t.Context(), want); err != error(want) { //nolint:errorlint // that very one
 		t.Errorf("got %v", err)
 	}
 }
