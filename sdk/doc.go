@@ -13,8 +13,10 @@
 // The factory's second parameter is a struct. Its JSON Schema is derived from it,
 // and an instance's configuration is decoded into it strictly. Fields of the type
 // auth.Secret are secrets: the host delivers them apart from the configuration, and
-// one that stands in it is refused. Return the *ConfigError of the kind's package for
-// what is wrong with a value, all faults joined; they reach the host as they are.
+// one that stands in it is refused. A map of secrets, such as headers, may have members of
+// both origins. In a list, or below another map, nothing could deliver a secret: Main says
+// so. Return the *ConfigError of the kind's package for what is wrong with a value, all
+// faults joined; they reach the host as they are.
 //
 // # Logging
 //
