@@ -217,14 +217,14 @@ func TestAFactoryMakesSomethingOrSaysWhyNot(t *testing.T) {
 		want string // empty where it works
 	}{
 		"auth, an error":            {Auth(func(context.Context, picky) (*door, error) { return &door{}, no }), "no"},
-		"auth, nil":                 {Auth(func(context.Context, picky) (*door, error) { return nil, nil }), "neither a provider nor an error"},
-		"auth, no interface":        {Auth(func(context.Context, picky) (auth.Provider, error) { return nil, nil }), "neither a provider nor an error"},
+		"auth, nil":                 {Auth(nothing[*door]), "neither a provider nor an error"},
+		"auth, no interface":        {Auth(nothing[auth.Provider]), "neither a provider nor an error"},
 		"auth, undeclared":          {Auth(func(context.Context, picky) (auth.Provider, error) { return signs{&door{shut: shut}, nil}, nil }), `"sign", which the plugin does not declare`},
 		"auth, declared":            {Auth(func(context.Context, picky) (auth.Provider, error) { return signs{&door{}, nil}, nil }, Signs()), ""},
 		"probe, an error":           {Probe(func(context.Context, picky) (*door, error) { return &door{}, no }), "no"},
-		"probe, nil":                {Probe(func(context.Context, picky) (*door, error) { return nil, nil }), "neither a probe nor an error"},
-		"metrics, no interface":     {Metrics(func(context.Context, picky) (metrics.Sink, error) { return nil, nil }), "neither a metrics nor an error"},
-		"transport, no interface":   {Transport(func(context.Context, picky) (transport.Dialer, error) { return nil, nil }), "neither a transport nor an error"},
+		"probe, nil":                {Probe(nothing[*door]), "neither a probe nor an error"},
+		"metrics, no interface":     {Metrics(nothing[metrics.Sink]), "neither a metrics nor an error"},
+		"transport, no interface":   {Transport(nothing[transport.Dialer]), "neither a transport nor an error"},
 		"transport, an empty value": {Transport(func(context.Context, picky) (dials, error) { return dials{}, nil }), ""},
 	} {
 		o, err := test.kind.impl.open(t.Context(), nil, nil)
@@ -239,6 +239,9 @@ func TestAFactoryMakesSomethingOrSaysWhyNot(t *testing.T) {
 		t.Errorf("what may not be used was closed %d times", closed)
 	}
 }
+
+// nothing is a factory that makes nothing and says nothing.
+func nothing[V any](context.Context, picky) (none V, err error) { return none, nil }
 
 type signs struct {
 	*door
@@ -291,8 +294,9 @@ func TestTwoConfigurationsAreToldApart(t *testing.T) {
 		seen[d] = name
 	}
 	secrets := map[string][]byte{"a": []byte("1"), "b": []byte("2"), "c": []byte("3")}
+	want := digestOf(nil, secrets)
 	for range 20 { // a map has another order each time
-		if digestOf(nil, secrets) != digestOf(nil, secrets) {
+		if digestOf(nil, secrets) != want {
 			t.Fatal("the same is told apart")
 		}
 	}

@@ -42,7 +42,7 @@ type rich struct {
 	Least   probe.Status  `json:"least"`
 	Hook    func()
 
-	unexported auth.Secret
+	unexported auth.Secret //nolint:unused // that it is not looked at is the point
 }
 
 // What the schema says and what decode takes is the same.
