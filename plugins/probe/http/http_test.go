@@ -198,9 +198,38 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 	if err != nil && strings.Contains(err.Error(), secret) {
 		t.Errorf("a secret is shown: %v", err)
 	}
+	for url, want := range map[string]string{
+		"http://${pool}/x": "before its path", "http://x:${id}/": "does not parse", "http://x${id}?": "before its path", "http://x${id}": "before its path",
+		"http://user@x/": "has a user", "%": "does not parse", "/x": "is not an absolute",
+	} {
+		if _, err := New(Config{URL: url}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want that it %s", url, err, want)
+		}
+	}
+	if _, err := New(Config{URL: "http://x/", Statuses: []int{200, 600}}); err == nil || !strings.Contains(err.Error(), "600") {
+		t.Errorf("a status that is none: %v", err)
+	}
 	for _, url := range []string{"", "http://${pool}/x", "http://user@x/", "http:///x", "http://x:${id}/"} {
 		if _, err := New(Config{URL: url}); err == nil {
 			t.Errorf("%q was taken", url)
 		}
+	}
+}
+
+func TestAConfigIsCopiedAndItsDefaultsAreFilledIn(t *testing.T) {
+	t.Parallel()
+	cfg := Config{
+		URL: "http://x/${id}", Headers: map[string]auth.Secret{"X-Key": auth.NewSecret("k")}, Statuses: []int{200},
+	}
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Headers["X-Key"], cfg.Statuses[0] = auth.NewSecret("other"), 500
+	if p.cfg.Headers["X-Key"].Reveal() != "k" || p.cfg.Statuses[0] != 200 {
+		t.Errorf("the prober has %v, %v", p.cfg.Headers, p.cfg.Statuses)
+	}
+	if p.cfg.Timeout != 3*time.Second || p.cfg.CertWarning != 7*24*time.Hour || p.cfg.Unreachable != probe.Unknown {
+		t.Errorf("the defaults are %v, %v, %v", p.cfg.Timeout, p.cfg.CertWarning, p.cfg.Unreachable)
 	}
 }

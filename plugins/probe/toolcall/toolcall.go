@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"regexp"
 	"strings"
@@ -30,7 +29,6 @@ type Prober struct {
 
 // New returns a Prober, or all faults of cfg as *probe.ConfigError.
 func New(cfg Config) (*Prober, error) {
-	cfg.Arguments = maps.Clone(cfg.Arguments)
 	path, match, err := cfg.check()
 	if err != nil {
 		return nil, err

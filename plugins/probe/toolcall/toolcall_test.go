@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,6 +76,10 @@ func TestTheAnswerIsComparedWithTheExpectation(t *testing.T) {
 		{"content[0].text", ">=", "up", true},
 		{"content.text", "exists", nil, false},
 		{"structuredContent.ok", "matches", "true", false},
+		{"structuredContent.none", "contains", "", false},
+		{"structuredContent.none", ">=", 0, false},
+		{"content[0].text", "<", 1, false},
+		{"structuredContent.ok", "<=", 0, false}, // neither is
 	} {
 		v, err := must(t, Config{Tool: "health", Expect: Expect{Path: c.path, Op: c.op, Value: c.value}}).Probe(t.Context(), answering(answer, nil))
 		if want := map[bool]probe.Status{true: probe.Healthy, false: probe.Unhealthy}[c.healthy]; err != nil || v.Status != want {
@@ -128,12 +133,81 @@ func TestTimeDecides(t *testing.T) {
 		}
 		// What ends from outside says nothing of the target.
 		takes = time.Hour
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		why := errors.New("why")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, why)
 		defer cancel()
-		if v, err := p.Probe(ctx, slow); err == nil || v.Status != probe.Unknown {
+		if v, err := p.Probe(ctx, slow); !errors.Is(err, why) || v.Status != probe.Unknown {
 			t.Errorf("cut short: %v, %v", v, err)
 		}
+		// Whatever the target says of it, there was no answer in time.
+		late := answering("", nil)
+		late.answer = func(ctx context.Context, _ string, _ json.RawMessage) (string, error) {
+			<-ctx.Done()
+			return "", fmt.Errorf("the call was given up: %w", probe.ErrNotListed)
+		}
+		if v, err := p.Probe(t.Context(), late); err != nil || v != (probe.Verdict{Status: probe.Unhealthy, Reason: "no answer within 2s"}) {
+			t.Errorf("no answer: %v, %v", v, err)
+		}
+		began := time.Now()
+		if v, err := must(t, Config{Tool: "health"}).Probe(t.Context(), late); err != nil || v.Status != probe.Unhealthy || time.Since(began) != 3*time.Second {
+			t.Errorf("no answer: %v, %v after %v", v, err, time.Since(began))
+		}
 	})
+}
+
+func TestTheCallIsWhatTheConfigSaysFromTheStart(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Tool: "health", Arguments: map[string]any{"deep": true}}
+	for want, p := range map[string]*Prober{
+		`{"arguments":{},"name":"health"}`:            must(t, Config{Tool: "health"}),
+		`{"arguments":{"deep":true},"name":"health"}`: must(t, cfg),
+	} {
+		delete(cfg.Arguments, "deep")
+		target, got := answering("", nil), ""
+		target.answer = func(_ context.Context, _ string, params json.RawMessage) (string, error) {
+			got = string(params)
+			return "{}", nil
+		}
+		if v, err := p.Probe(t.Context(), target); err != nil || v.Status != probe.Healthy || got != want {
+			t.Errorf("%v, %v, called with %s, want %s", v, err, got, want)
+		}
+	}
+}
+
+func TestBothSchemasOfAToolCount(t *testing.T) {
+	t.Parallel()
+	hash := func(input, output string) string {
+		sum, err := SchemaHash(json.RawMessage(input), json.RawMessage(output))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	if a, b := hash(`{}`, `{"x":1}`), hash(`{}`, `{"x":2}`); a == b {
+		t.Error("two schemas of the result have one sum")
+	}
+	if a, b := hash(`{"x":1}`, ``), hash(``, `{"x":1}`); a == b {
+		t.Error("what is taken and what is given back have one sum")
+	}
+	if _, err := SchemaHash(json.RawMessage(`{`), nil); err == nil {
+		t.Error("a schema that is no JSON has a sum")
+	}
+}
+
+func TestPathsAreReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]any{
+		"a.b[0]": {"a", "b", 0}, "$.a": {"a"}, `$["a.b"].c`: {"a.b", "c"}, `["a"]["b"][7]`: {"a", "b", 7}, "a[2147483647]": {"a", 1<<31 - 1},
+	} {
+		if got, err := parsePath(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "$", "a..b", "a.", ".[", "a[0]bc", `a["b"]cd`, `["a"`, `["a"x`, `["a`, "a[0", "a[-1]", "a[x]", "a[2147483648]"} {
+		if got, err := parsePath(text); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
 }
 
 func TestAListThatHangsOrNeverEndsIsNoAnswer(t *testing.T) {
@@ -160,6 +234,27 @@ func TestAListThatHangsOrNeverEndsIsNoAnswer(t *testing.T) {
 				t.Errorf("%s: %v, %v after %v", name, v, err, took)
 			}
 		})
+	}
+}
+
+// Pages that come at once may have no end, and each is another.
+func TestAListWithoutEndIsNotReadPastItsTime(t *testing.T) {
+	t.Parallel()
+	target, pages, late := answering("", nil), 0, 0
+	target.answer = func(ctx context.Context, _ string, _ json.RawMessage) (string, error) {
+		pages++
+		if ctx.Err() != nil {
+			late++
+		}
+		if late > 10 {
+			return `{}`, nil
+		}
+		return fmt.Sprintf(`{"tools":[],"nextCursor":"%d"}`, pages), nil
+	}
+	cfg := Config{Tool: "health", Timeout: 20 * time.Millisecond, Expect: Expect{SchemaSHA256: strings.Repeat("0", 64)}}
+	v, err := must(t, cfg).Probe(t.Context(), target)
+	if err != nil || v.Status != probe.Unhealthy || late > 1 {
+		t.Errorf("%v, %v, and %d pages when the time was up", v, err, late)
 	}
 }
 
@@ -201,6 +296,9 @@ func TestTheSchemasAreComparedOnEveryPage(t *testing.T) {
 
 func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 	t.Parallel()
+	if _, err := New(Config{Tool: "t", Timeout: time.Second, Expect: Expect{Latency: time.Second}}); err != nil {
+		t.Errorf("a bound of Timeout: %v", err)
+	}
 	for fields, cfg := range map[string]Config{
 		"Tool Timeout Expect.Latency Expect.SchemaSHA256": {Timeout: -1, Expect: Expect{Latency: -1, SchemaSHA256: "zz"}},
 		"Expect.Path":            {Tool: "t", Expect: Expect{Op: "=="}},
@@ -209,6 +307,9 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"Expect.Value  ":         {Tool: "t", Expect: Expect{Path: "a", Op: "<", Value: true}},
 		"Expect.Value Path":      {Tool: "t", Expect: Expect{Path: "a..b", Op: "exists", Value: 1}},
 		"Expect.Latency Timeout": {Tool: "t", Timeout: time.Second, Expect: Expect{Latency: time.Minute}},
+		"Expect.Path ":           {Tool: "t", Expect: Expect{Value: 1}},
+		"Timeout":                {Tool: "t", Timeout: -1},
+		"Expect.SchemaSHA256":    {Tool: "t", Expect: Expect{SchemaSHA256: "00"}},
 		"Arguments":              {Tool: "t", Arguments: map[string]any{"f": func() {}}},
 	} {
 		_, err := New(cfg)
