@@ -42,9 +42,9 @@
 // often reach a host's whole process group: the host drains first, then asks for a
 // shutdown, and closes the lifeline. When the host is gone, the kernel closes it. Either
 // way the plugin closes the instances that are open still, for which it has two seconds,
-// removes its folder, unless another process of the host goes on there, and kills its
-// process group, itself included: the host may be gone before it could. SIGPIPE and
-// SIGHUP do not keep it from that: what is written to stdout or stderr then fails with
-// EPIPE. Call Main in main's own goroutine: on Linux only there it can have the time for
-// this.
+// removes its folder, unless another process of the host goes on there, and kills what is
+// in its process group: the host may be gone before it could. It exits with status 0,
+// or is killed with its group where the host is gone. SIGPIPE and SIGHUP do not keep it
+// from that: what is written to stdout or stderr then fails with EPIPE. Call Main in
+// main's own goroutine: on Linux only there it can have the time for this.
 package sdk
