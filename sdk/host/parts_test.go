@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -323,6 +324,8 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 			}
 		}
 		value = "gone through"
+	case "processors":
+		value = fmt.Sprint(runtime.GOMAXPROCS(0))
 	case "trace":
 		value = sdk.Traceparent(ctx)
 	case "letgo":

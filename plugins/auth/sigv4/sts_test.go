@@ -90,7 +90,9 @@ func stsError(w http.ResponseWriter, status int, code, message string) {
 }
 
 func (s *stsServer) config(t *testing.T) Config {
-	base := &http.Transport{}
+	// The client is not the provider's, so what it keeps does not end with that: a connection
+	// that is kept would be taken for a leak, whenever a second one is made.
+	base := &http.Transport{DisableKeepAlives: true}
 	t.Cleanup(base.CloseIdleConnections)
 	return Config{
 		Service: "lambda", Region: "eu-west-1", RoleARN: role, ExternalID: "ext-1", STSEndpoint: s.URL,
