@@ -102,7 +102,7 @@ test: ## every test, with the race detector
 
 .PHONY: race
 race: ## the tests of races (ConcurrentSafe in their name), many times
-	@go test -race -run ConcurrentSafe -count 5 \
+	@go test -race -run ConcurrentSafe -count 3 \
 		$$(grep -rl --include='*_test.go' --exclude-dir=bin 'ConcurrentSafe(' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: bench
