@@ -273,9 +273,9 @@ func TestAQuestionThatCannotBeSentFails(t *testing.T) {
 
 func TestALoginThatPanicsFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := visit(t, func(context.Context, auth.Request, auth.Dialog) error { panic("4711") })
+		c := visit(t, func(context.Context, auth.Request, auth.Dialog) error { panic("hush4711") })
 		c.in <- begin("a")
-		if err := c.done(t); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "4711") {
+		if err := c.done(t); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("it ended with %v", err)
 		}
 	})

@@ -116,15 +116,15 @@ func TestWhatIsNotSpokenIsRefusedWithWhatIs(t *testing.T) {
 		"major 2 of the kind probe is not among those spoken here, [1 3]":           h.request("probe", 2, "a"),
 		"the instance has no name":                                                  h.request("auth", 1, ""),
 		`instance "b" is open already, with another configuration`:                  h.request("auth", 1, "b"),
-		`config: key is a secret and stands in the configuration: deliver it among`: {Kind: "probe", Major: 3, Instance: "c", Config: []byte(`{"key":"4711"}`)},
+		`config: key is a secret and stands in the configuration: deliver it among`: {Kind: "probe", Major: 3, Instance: "c", Config: []byte(`{"key":"hush4711"}`)},
 	} {
 		if req.GetInstance() == "b" { // with another secret
 			h.open(t, "b")
-			req.Secrets = map[string][]byte{"key": []byte("4711")}
+			req.Secrets = map[string][]byte{"key": []byte("hush4711")}
 		}
 		built := h.built.Load()
 		_, err := h.Open(t.Context(), req)
-		if !strings.Contains(fmt.Sprint(err), want) || strings.Contains(err.Error(), "4711") || h.built.Load() != built {
+		if !strings.Contains(fmt.Sprint(err), want) || strings.Contains(err.Error(), "hush4711") || h.built.Load() != built {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if strings.Contains(want, "config") {
@@ -143,7 +143,7 @@ func TestAConfigurationIsValidatedWithoutOpening(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	for _, kind := range []string{"auth", "probe"} {
-		for config, field := range map[string]string{`{"name":"good"}`: "", `{"name":"bad"}`: "name", `{"nam":""}`: "nam", `{"key":"4711"}`: "key"} {
+		for config, field := range map[string]string{`{"name":"good"}`: "", `{"name":"bad"}`: "name", `{"nam":""}`: "nam", `{"key":"hush4711"}`: "key"} {
 			_, err := h.Validate(t.Context(), &basev1.ValidateRequest{Kind: kind, Major: 1, Config: []byte(config)})
 			fault, _ := errors.AsType[*auth.ConfigError](err)
 			if field == "" && err != nil || field != "" && (fault == nil || fault.Field != field) {
@@ -183,7 +183,7 @@ func TestAShutdownClosesEveryInstanceAtOnceAndSaysWhatWentWrong(t *testing.T) {
 			case "stuck":
 				return broken
 			case "panics":
-				panic("4711")
+				panic("hush4711")
 			case "gives":
 				meet <- struct{}{}
 			case "takes":
@@ -195,7 +195,7 @@ func TestAShutdownClosesEveryInstanceAtOnceAndSaysWhatWentWrong(t *testing.T) {
 			h.open(t, name)
 		}
 		_, err := h.Shutdown(t.Context(), &basev1.ShutdownRequest{})
-		if !errors.Is(err, broken) || !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "4711") {
+		if !errors.Is(err, broken) || !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("got %v", err)
 		}
 		if n := closed.Load(); n != 4 {

@@ -145,8 +145,8 @@ func TestEverySecretGoesWhereItBelongs(t *testing.T) {
 func TestTheFaultsOfSecretsComeInTheirOrder(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		_, err := decode[rich]([]byte(`{"below":null,"plain":"4711"}`), map[string][]byte{
-			"a": []byte("4711"), "b": []byte("4711"), "below.plain": []byte("4711"), "c": nil, "many.": nil, "plain": nil,
+		_, err := decode[rich]([]byte(`{"below":null,"plain":"hush4711"}`), map[string][]byte{
+			"a": []byte("hush4711"), "b": []byte("hush4711"), "below.plain": []byte("hush4711"), "c": nil, "many.": nil, "plain": nil,
 		}, []string{"plain", "below.plain", "many.*"})
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok {
@@ -158,7 +158,7 @@ func TestTheFaultsOfSecretsComeInTheirOrder(t *testing.T) {
 				fields = append(fields, c.Field)
 			}
 		}
-		if want := []string{"plain", "a", "b", "below", "c", "many."}; !slices.Equal(fields, want) || strings.Contains(err.Error(), "4711") {
+		if want := []string{"plain", "a", "b", "below", "c", "many."}; !slices.Equal(fields, want) || strings.Contains(err.Error(), "hush4711") {
 			t.Fatalf("%q, want %q: %v", fields, want, err)
 		}
 		if want := `a is not a secret of this plugin, which has ["plain" "below.plain" "many.*"]`; !strings.Contains(err.Error(), want) {
@@ -186,14 +186,14 @@ func TestASecretBelowWhatIsNoObjectNamesAllOfItsPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for doc, field := range map[string]string{
-		`{"outer":7}`: "outer", `{"outer":{"inner":null}}`: "outer.inner", `{"outer":{"inner":"4711"}}`: "outer.inner",
+		`{"outer":7}`: "outer", `{"outer":{"inner":null}}`: "outer.inner", `{"outer":{"inner":"hush4711"}}`: "outer.inner",
 		`{"outer":{"other":{"inner":7}}}`: "outer.other.inner",
 	} {
 		secret := field + ".plain"
 		if field == "outer" {
 			secret = "outer.inner.plain"
 		}
-		_, err := decode[deep]([]byte(doc), map[string][]byte{secret: []byte("4711")}, paths)
+		_, err := decode[deep]([]byte(doc), map[string][]byte{secret: []byte("hush4711")}, paths)
 		if want := "auth: config: " + field + " is not an object"; err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", doc, err, want)
 		}

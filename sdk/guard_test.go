@@ -33,7 +33,7 @@ func logged(t *testing.T) *bytes.Buffer {
 func TestAPanicFailsItsCallAndIsLoggedAndNeitherShowsItsValue(t *testing.T) {
 	buf := logged(t)
 	const method = "/mcpool.auth.v1.AuthService/Credentials"
-	fails := func() error { panic("the secret is 4711") }
+	fails := func() error { panic("the secret is hush4711") }
 	for name, call := range map[string]func() error{
 		"a unary call": func() error {
 			_, err := unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, fails() })
@@ -53,7 +53,7 @@ func TestAPanicFailsItsCallAndIsLoggedAndNeitherShowsItsValue(t *testing.T) {
 			t.Errorf("%s: logged %q, %v", name, buf, err)
 		}
 		if rec.Level != "ERROR" || rec.Msg != "panic in "+method+" with a string" || !strings.Contains(rec.Stack, "guard_test.go") ||
-			strings.Contains(buf.String(), "4711") {
+			strings.Contains(buf.String(), "hush4711") {
 			t.Errorf("%s: logged %s", name, buf)
 		}
 	}

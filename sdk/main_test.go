@@ -202,16 +202,16 @@ func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 	}{
 		"no object":           {`[]`, nil, []string{"the configuration"}},
 		"null":                {`null`, nil, []string{"the configuration"}},
-		"null, and a secret":  {`null`, secret("key", "4711"), []string{"the configuration"}},
+		"null, and a secret":  {`null`, secret("key", "hush4711"), []string{"the configuration"}},
 		"no JSON":             {`{`, nil, []string{"the configuration"}},
 		"unknown":             {`{"nam":"x"}`, nil, []string{"nam"}},
 		"unknown below":       {`{"inner":{"x":1}}`, nil, []string{"inner.x"}},
 		"type":                {`{"count":"x"}`, nil, []string{"count"}},
 		"two at once":         {`{"count":"x","nam":1}`, nil, []string{"count", "nam"}},
-		"a secret inline":     {`{"key":"4711"}`, nil, []string{"key"}},
-		"one below":           {`{"inner":{"key":"4711"}}`, nil, []string{"inner.key"}},
-		"no such secret":      {`{}`, secret("name", "4711"), []string{"name"}},
-		"secret in no object": {`{"inner":7}`, secret("inner.key", "4711"), []string{"inner"}},
+		"a secret inline":     {`{"key":"hush4711"}`, nil, []string{"key"}},
+		"one below":           {`{"inner":{"key":"hush4711"}}`, nil, []string{"inner.key"}},
+		"no such secret":      {`{}`, secret("name", "hush4711"), []string{"name"}},
+		"secret in no object": {`{"inner":7}`, secret("inner.key", "hush4711"), []string{"inner"}},
 	} {
 		_, err := decode[settings]([]byte(test.doc), test.secrets, paths)
 		for _, field := range test.fields {
@@ -219,7 +219,7 @@ func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 				t.Errorf("%s: %v does not name %s", name, err, field)
 			}
 		}
-		if err != nil && strings.Contains(err.Error(), "4711") {
+		if err != nil && strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("%s: %v shows a secret", name, err)
 		}
 		if _, ok := errors.AsType[*auth.ConfigError](err); !ok {
@@ -241,21 +241,21 @@ func TestTheSecretsOfAMapComeByTheirNames(t *testing.T) {
 		t.Fatalf("secrets %q, %v", paths, err)
 	}
 	c, err := decode[mapped]([]byte(`{"headers":{"X-Plain":"p"}}`), map[string][]byte{
-		"headers.Authorization": []byte("4711"), "headers.a.b": []byte("dots"), "inner.env.KEY": []byte("4712"),
+		"headers.Authorization": []byte("hush4711"), "headers.a.b": []byte("dots"), "inner.env.KEY": []byte("hush4712"),
 	}, paths)
-	if err != nil || len(c.Headers) != 3 || c.Headers["X-Plain"].Reveal() != "p" || c.Headers["Authorization"].Reveal() != "4711" ||
-		c.Headers["a.b"].Reveal() != "dots" || c.Inner.Env["KEY"].Reveal() != "4712" {
+	if err != nil || len(c.Headers) != 3 || c.Headers["X-Plain"].Reveal() != "p" || c.Headers["Authorization"].Reveal() != "hush4711" ||
+		c.Headers["a.b"].Reveal() != "dots" || c.Inner.Env["KEY"].Reveal() != "hush4712" {
 		t.Errorf("%v, %v", c, err)
 	}
 	for name, test := range map[string]struct{ doc, secret, field string }{
 		"the map itself": {`{}`, "headers", "headers"},
 		"the pattern":    {`{}`, "headers.", "headers."},
 		"no such map":    {`{}`, "header.X", "header.X"},
-		"twice":          {`{"headers":{"X":"4712"}}`, "headers.X", "headers.X"},
+		"twice":          {`{"headers":{"X":"hush4712"}}`, "headers.X", "headers.X"},
 		"no map":         {`{"headers":7}`, "headers.X", "headers"},
 	} {
-		_, err := decode[mapped]([]byte(test.doc), map[string][]byte{test.secret: []byte("4711")}, paths)
-		if !strings.Contains(fmt.Sprint(err), "auth: config: "+test.field+" ") || strings.Contains(err.Error(), "471") {
+		_, err := decode[mapped]([]byte(test.doc), map[string][]byte{test.secret: []byte("hush4711")}, paths)
+		if !strings.Contains(fmt.Sprint(err), "auth: config: "+test.field+" ") || strings.Contains(err.Error(), "hush471") {
 			t.Errorf("%s: %v does not name %s, or shows a value", name, err, test.field)
 		}
 	}

@@ -68,8 +68,8 @@ func TestWhatAnExportCameToCrosses(t *testing.T) {
 	}); !errors.Is(err, metrics.ErrPermanent) || r != (metrics.Result{}) {
 		t.Errorf("nothing: %v, %v", r, err)
 	}
-	if _, err := export(func(context.Context, metrics.Batch) (metrics.Result, error) { panic("4711") }); !errors.Is(err, wire.ErrPanic) ||
-		strings.Contains(err.Error(), "4711") {
+	if _, err := export(func(context.Context, metrics.Batch) (metrics.Result, error) { panic("hush4711") }); !errors.Is(err, wire.ErrPanic) ||
+		strings.Contains(err.Error(), "hush4711") {
 		t.Errorf("a panic: %v", err)
 	}
 	if _, err := export(func(ctx context.Context, _ metrics.Batch) (metrics.Result, error) {

@@ -182,8 +182,8 @@ func TestAProbeThatRunsOutOfTimeKnowsWhy(t *testing.T) {
 
 func TestAProberThatPanicsHasFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLook(t, func(context.Context, probe.Target) (probe.Verdict, error) { panic("4711") }).begin()
-		if _, err := l.verdict(); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "4711") {
+		l := newLook(t, func(context.Context, probe.Target) (probe.Verdict, error) { panic("hush4711") }).begin()
+		if _, err := l.verdict(); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -127,10 +127,10 @@ func TestTheTimeForDiallingBoundsNothingElse(t *testing.T) {
 func TestADialerThatPanicsOrReturnsNothingHasDialledNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTube()
-		c.dial = func(context.Context, transport.Open) (transport.Conn, error) { panic("4711") }
+		c.dial = func(context.Context, transport.Open) (transport.Conn, error) { panic("hush4711") }
 		s := sit(t, c, &transportv1.Open{})
 		s.want(s.ends(), "ended")
-		if err := fault(s.all()); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "4711") {
+		if err := fault(s.all()); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("a panic: %v", err)
 		}
 		c.dial = func(context.Context, transport.Open) (transport.Conn, error) { return nil, nil } //nolint:nilnil // the author's mistake

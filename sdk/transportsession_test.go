@@ -118,10 +118,10 @@ func TestAConnectionThatEndsByItselfIsClosed(t *testing.T) {
 		if got := c.noted(); got != "close done" {
 			t.Errorf("called: %s", got)
 		}
-		c.receive = func(context.Context) ([]byte, error) { panic("4711") }
+		c.receive = func(context.Context) ([]byte, error) { panic("hush4711") }
 		s = sit(t, c, &transportv1.Open{})
 		s.want(s.ends(), "opened ended closed")
-		if err := fault(s.all()); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "4711") {
+		if err := fault(s.all()); !errors.Is(err, wire.ErrPanic) || strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("a panic: %v", err)
 		}
 	})
@@ -220,13 +220,13 @@ func TestAConnectionIsClosedInTimeOfItsOwnWhenTheHostIsGone(t *testing.T) {
 func TestACloseThatPanicsHasFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTube()
-		c.close = func(context.Context, transport.Reason) error { panic("4711") }
+		c.close = func(context.Context, transport.Reason) error { panic("hush4711") }
 		s := sit(t, c, &transportv1.Open{})
 		s.close(&transportv1.Close{})
 		said := s.ends()
 		s.want(said, "opened ended closed!")
 		failure := wire.FromFailure(said[len(said)-1].GetClosed().GetFailure())
-		if !errors.Is(failure, wire.ErrPanic) || strings.Contains(failure.Error(), "4711") {
+		if !errors.Is(failure, wire.ErrPanic) || strings.Contains(failure.Error(), "hush4711") {
 			t.Errorf("it failed with %v", failure)
 		}
 	})

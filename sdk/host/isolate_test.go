@@ -25,7 +25,7 @@ func TestAPluginGetsOnlyTheVariablesThatWereNamed(t *testing.T) {
 	t.Setenv("GOOD_ONE", "1")
 	t.Setenv("GOOD_TWO", "2")
 	t.Setenv("NAMED", "3")
-	t.Setenv("MY_SECRET", "4711")
+	t.Setenv("MY_SECRET", "hush4711")
 	p := part(t, "good")
 	p.Env = []string{"GOOD_*", "NAMED"}
 	a := open(t, launch(t, p), Instance{Name: "a"})

@@ -144,7 +144,7 @@ type panicky struct{ records }
 
 func (p *panicky) Handle(ctx context.Context, rec slog.Record) error {
 	_ = p.records.Handle(ctx, rec)
-	panic("4711")
+	panic("hush4711")
 }
 
 func (p *panicky) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -77,7 +77,7 @@ func (l *looker) Probe(ctx context.Context, target probe.Target) (probe.Verdict,
 	case "lines":
 		return probe.Verdict{Status: probe.Status(77), Reason: "one\ntwo\x1b[2J"}, nil
 	case "panic":
-		panic("4711")
+		panic("hush4711")
 	case "hang":
 		<-ctx.Done()
 		return probe.Verdict{}, ctx.Err()
@@ -118,7 +118,7 @@ func (d *drain) Export(ctx context.Context, b metrics.Batch) (metrics.Result, er
 		<-ctx.Done()
 		return metrics.Result{}, ctx.Err()
 	case "panic":
-		panic("4711")
+		panic("hush4711")
 	case "exitonce":
 		mark := filepath.Join(d.in.StateDir, "mark")
 		if _, err := os.Stat(mark); err != nil {

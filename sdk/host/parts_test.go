@@ -194,7 +194,7 @@ func (g *good) Credentials(ctx context.Context, req auth.Request) (auth.Credenti
 		}
 		value = s.Reveal()
 	case "panic":
-		panic("the secret is 4711")
+		panic("the secret is hush4711")
 	case "nilmap":
 		sameMap(nil)["x"] = 1
 	case "rejected":
@@ -362,7 +362,7 @@ func (g *good) Challenge(_ context.Context, _ auth.Request, ch auth.Challenge) (
 func (g *good) Sign(ctx context.Context, req auth.Request, hr auth.HTTPRequest) (auth.Signature, error) {
 	switch req.Identity.ID {
 	case "panic":
-		panic("4711")
+		panic("hush4711")
 	case "hang":
 		<-ctx.Done()
 		if errors.Is(ctx.Err(), context.Canceled) {
@@ -438,7 +438,7 @@ func (*watchful) ObservedHeaders() []string { return []string{"X-One", "X-Two"} 
 
 func (w *watchful) Observe(req auth.Request, o auth.Observation) {
 	if o.Status == http.StatusTeapot {
-		panic("4711")
+		panic("hush4711")
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

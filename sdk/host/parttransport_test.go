@@ -104,7 +104,7 @@ func (n *carried) Send(ctx context.Context, message []byte) error {
 	case "exit":
 		os.Exit(7)
 	case "panic":
-		panic("4711")
+		panic("hush4711")
 	case "stuck": // the peer reads nothing
 		n.carrier.mark("stuck")
 		select {

@@ -76,7 +76,7 @@ func (r *resource) Call(ctx context.Context, method string, params json.RawMessa
 	case "large":
 		return make(json.RawMessage, 1<<20), nil
 	case "panics":
-		panic("4711")
+		panic("hush4711")
 	case "gather":
 		r.group.join(ctx)
 		return json.RawMessage("{}"), ctx.Err()
@@ -125,7 +125,7 @@ func TestAProbeCallsWhatItsTargetListsAndNothingElse(t *testing.T) {
 		case want.err == "" && (err != nil || v.String() != want.verdict):
 			t.Errorf("%s: %v, %v, want %q", id, v, err, want.verdict)
 		}
-		if err != nil && strings.Contains(err.Error(), "4711") {
+		if err != nil && strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("%s: a panic's value is shown: %v", id, err)
 		}
 		if target.unlisted.Load() > 0 {
@@ -274,7 +274,7 @@ func TestASinkTakesBatchesAndSaysWhatBecameOfThem(t *testing.T) {
 	if e, ok := errors.AsType[*metrics.RetryError](err); !ok || e.After != 7*time.Second {
 		t.Errorf("later: %v", err)
 	}
-	if _, err := s.Export(t.Context(), batch("panic")); err == nil || errors.Is(err, metrics.ErrPermanent) || strings.Contains(err.Error(), "4711") {
+	if _, err := s.Export(t.Context(), batch("panic")); err == nil || errors.Is(err, metrics.ErrPermanent) || strings.Contains(err.Error(), "hush4711") {
 		t.Errorf("panic: %v", err)
 	}
 	if _, err := s.Export(t.Context(), batch("exitonce")); err != nil {

@@ -208,7 +208,7 @@ func TestFaultsOfATransportKeepTheirTypes(t *testing.T) {
 				t.Errorf("%s: %v is %v", test.order, err, not)
 			}
 		}
-		if err != nil && strings.Contains(err.Error(), "4711") {
+		if err != nil && strings.Contains(err.Error(), "hush4711") {
 			t.Errorf("a panic's value is shown: %v", err)
 		}
 	}

@@ -21,12 +21,12 @@ func fire(ctx context.Context, h mcpool.Hooks) {
 	h.Core.AcquireEnd(h.Core.AcquireStart(ctx, core.AcquireStart{}), core.AcquireEnd{ID: 7})
 	h.Core.OpenEnd(h.Core.OpenStart(ctx, core.OpenStart{}), core.OpenEnd{ID: 7, Attempt: 1})
 	h.Core.CloseEnd(h.Core.CloseStart(ctx, core.CloseStart{}), core.CloseEnd{ID: 7})
-	h.CallEnd(h.CallStart(ctx, mcpool.CallStart{Method: "ping", Identity: "4711"}), mcpool.CallEnd{Err: failed})
+	h.CallEnd(h.CallStart(ctx, mcpool.CallStart{Method: "ping", Identity: "hush4711"}), mcpool.CallEnd{Err: failed})
 }
 
 func TestWhatIsNobodysBusinessIsReportedOnlyWhereItIsAllowed(t *testing.T) {
 	t.Parallel()
-	values := map[string]string{AttrResourceID: "7", AttrIdentity: "4711", AttrErrorMessage: "password is hunter2"}
+	values := map[string]string{AttrResourceID: "7", AttrIdentity: "hush4711", AttrErrorMessage: "password is hunter2"}
 	for allowed := range values {
 		b := setup(t, Config{Allow: []string{allowed}})
 		fire(t.Context(), b.MCPHooks("m"))
@@ -49,7 +49,7 @@ func TestWhatIsNobodysBusinessIsReportedOnlyWhereItIsAllowed(t *testing.T) {
 			continue
 		}
 		for _, m := range b.metrics(t) {
-			if text := fmt.Sprint(m); strings.Contains(text, "4711") || strings.Contains(text, "hunter2") {
+			if text := fmt.Sprint(m); strings.Contains(text, "hush4711") || strings.Contains(text, "hunter2") {
 				t.Errorf("%s tells %s", m.Name, text)
 			}
 		}

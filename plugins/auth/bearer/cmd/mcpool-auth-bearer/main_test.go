@@ -63,7 +63,7 @@ func TestTheBinaryNamesTheFieldsOfAWrongConfiguration(t *testing.T) {
 		Name: "a", Config: map[string]string{"file": "/none"},
 		Secrets: map[string]auth.Secret{"token": auth.NewSecret("tok-4711")},
 	})
-	if err == nil || !strings.Contains(err.Error(), "exactly one of them; 2 are") || strings.Contains(err.Error(), "4711") {
+	if err == nil || !strings.Contains(err.Error(), "exactly one of them; 2 are") || strings.Contains(err.Error(), "tok-4711") {
 		t.Errorf("got %v", err)
 	}
 }
