@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/config"
+	"github.com/go-mcpool/mcpool/sdk/internal/fields"
 	"github.com/go-mcpool/mcpool/sdk/probe"
 )
 
@@ -42,11 +43,12 @@ func schemaOf[C any]() (json.RawMessage, []string, error) {
 	}
 	var paths []string
 	var errs []error
-	secretsIn(t, "", nil, func(path string, found bool) {
-		if paths = append(paths, path); !found {
-			errs = append(errs, fmt.Errorf("sdk: the secret %s of %v has no path that it could be delivered by: "+
-				"a secret may be in structs, and in a map of nothing else", path, t))
+	walk(t, "", nil, func(path, problem string) {
+		if problem != "" {
+			errs = append(errs, fmt.Errorf("sdk: %s in %v %s", path, t, problem))
+			return
 		}
+		paths = append(paths, path)
 	})
 	return raw, paths, errors.Join(errs...)
 }
@@ -69,15 +71,15 @@ func allOptional(s *jsonschema.Schema) {
 	}
 }
 
-// secretsIn visits the paths of the secrets in a struct, in the order of its fields. Those
-// of a map that may hold any number of them end in ".*". What is in a list or in another map
-// cannot be delivered; it is visited as not found.
-func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(path string, found bool)) {
+// walk visits the paths of the secrets in a type, in the order of its fields; those of a
+// map that may hold any number of them end in ".*". What cannot be described or delivered
+// is visited with its problem.
+func walk(t reflect.Type, path string, above []reflect.Type, visit func(path, problem string)) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == reflect.TypeFor[auth.Secret]() {
-		visit(prefix, true)
+		visit(path, "")
 		return
 	}
 	if slices.Contains(above, t) {
@@ -87,24 +89,23 @@ func secretsIn(t reflect.Type, prefix string, above []reflect.Type, visit func(p
 	switch t.Kind() {
 	case reflect.Map, reflect.Slice, reflect.Array:
 		if t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && t.Elem() == reflect.TypeFor[auth.Secret]() {
-			visit(join(prefix, "*"), true)
+			visit(join(path, "*"), "")
 			return
 		}
-		secretsIn(t.Elem(), join(prefix, "*"), above, func(path string, _ bool) { visit(path, false) })
+		walk(t.Elem(), join(path, "*"), above, func(path, problem string) {
+			if problem == "" {
+				problem = "is a secret, and has no path that it could be delivered by: a secret may be in structs, and in a map of nothing else"
+			}
+			visit(path, problem)
+		})
 	case reflect.Struct:
-		for f := range t.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if !f.IsExported() || name == "-" {
-				continue
+		for _, f := range fields.Of(t) {
+			switch {
+			case f.Anonymous: // the schema would have its fields, or nothing
+				visit(join(path, f.Name), "is embedded, and would be one member: give the field a name")
+			case f.Member != "":
+				walk(f.Type, join(path, f.Member), above, visit)
 			}
-			path := prefix
-			if !f.Anonymous || name != "" {
-				if name == "" {
-					name = f.Name
-				}
-				path = join(prefix, name)
-			}
-			secretsIn(f.Type, path, above, visit)
 		}
 	default:
 	}

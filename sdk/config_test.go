@@ -24,9 +24,18 @@ type Inner struct {
 	Plain auth.Secret `json:"plain"`
 }
 
+type Far struct {
+	Key   auth.Secret `json:"far"`
+	Shown string      `json:"shown"`
+}
+
+type near struct{ Near int }
+
 // rich has what a configuration may have.
 type rich struct {
 	Inner // its fields are the configuration's
+	*Far  // too
+	near  // too
 
 	Embedded Inner                  `json:"embedded"`
 	Pointer  *auth.Secret           `json:"pointer"`
@@ -49,7 +58,7 @@ type rich struct {
 func TestTheSchemaDescribesWhatIsTaken(t *testing.T) {
 	t.Parallel()
 	raw, paths, err := schemaOf[rich]()
-	if want := []string{"plain", "embedded.plain", "pointer", "below.plain", "many.*", "Untagged.Key"}; err != nil || !slices.Equal(paths, want) {
+	if want := []string{"plain", "far", "embedded.plain", "pointer", "below.plain", "many.*", "Untagged.Key"}; err != nil || !slices.Equal(paths, want) {
 		t.Fatalf("secrets %q, want %q; %v", paths, want, err)
 	}
 	var schema jsonschema.Schema
@@ -69,6 +78,11 @@ func TestTheSchemaDescribesWhatIsTaken(t *testing.T) {
 		`{"every":"1m30s"}`:                true,
 		`{"every":-1}`:                     true,
 		`{"least":"degraded"}`:             true,
+		`{"shown":"x"}`:                    true,
+		`{"Near":1}`:                       true,
+		`{"Far":{}}`:                       false,
+		`{"near":{}}`:                      false,
+		`{"shown":1}`:                      false,
 		`{"members":null}`:                 false,
 		`{"members":[null]}`:               false,
 		`{"members":[{"count":null}]}`:     false,
@@ -103,7 +117,23 @@ func TestASecretThatCannotBeDeliveredIsAMistakeOfTheAuthor(t *testing.T) {
 	}
 	_, _, err := schemaOf[lost]()
 	for _, path := range []string{"list.*.plain", "by_name.*.plain", "deep.*.*", "two.*"} {
-		if !strings.Contains(fmt.Sprint(err), "sdk: the secret "+path+" of sdk.lost has no path") {
+		if !strings.Contains(fmt.Sprint(err), "sdk: "+path+" in sdk.lost is a secret, and has no path") {
+			t.Errorf("%s is not named in %v", path, err)
+		}
+	}
+	type Name string
+	type odd struct {
+		Inner `json:"inner"`
+		*Far  `json:"-"`
+		Name
+		Below struct {
+			near `json:"near"` // nobody can set it, so that it is none
+			Name `json:"name"`
+		} `json:"below"`
+	}
+	_, _, err = schemaOf[odd]()
+	for _, path := range []string{"Inner", "Far", "Name", "below.Name"} {
+		if !strings.Contains(fmt.Sprint(err), "sdk: "+path+" in sdk.odd is embedded") {
 			t.Errorf("%s is not named in %v", path, err)
 		}
 	}

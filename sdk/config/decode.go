@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/internal/fields"
 )
 
 // FieldError says what is wrong with one member of the JSON.
@@ -177,34 +179,34 @@ func (d *decoder) mapping(raw json.RawMessage, v reflect.Value, path string) {
 }
 
 func (d *decoder) object(raw json.RawMessage, v reflect.Value, path string) {
-	fields := make(map[string]reflect.Value)
-	collect(v, fields)
+	known := make(map[string][]int)
+	for _, f := range fields.Of(v.Type()) {
+		if f.Member != "" {
+			known[f.Member] = f.Index
+		}
+	}
 	d.members(raw, path, func(name string, raw json.RawMessage) {
-		field, ok := fields[name]
+		index, ok := known[name]
 		if !ok {
-			d.faultf(join(path, name), "is not known: there are %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			d.faultf(join(path, name), "is not known: there are %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 			return
 		}
-		d.value(raw, field, join(path, name))
+		d.value(raw, fieldAt(v, index), join(path, name))
 	})
 }
 
-// collect lists the fields of a struct by their JSON names.
-func collect(v reflect.Value, fields map[string]reflect.Value) {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		tag := f.Tag.Get("json")
-		name, _, _ := strings.Cut(tag, ",")
-		switch {
-		case tag == "-" || !f.IsExported():
-		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct:
-			collect(v.Field(i), fields)
-		case name == "":
-			fields[f.Name] = v.Field(i)
-		default:
-			fields[name] = v.Field(i)
+// fieldAt is a field of a struct, with what it is embedded in made where that is nil.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	for _, i := range index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
 		}
+		v = v.Field(i)
 	}
+	return v
 }
 
 // members calls f with each member of an object, once for each name.

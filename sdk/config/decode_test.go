@@ -23,8 +23,17 @@ type Shared struct {
 	Name string `json:"name"`
 }
 
+type Lazy struct {
+	Late  string `json:"late"`
+	Later *int   `json:"later"`
+}
+
+type quiet struct{ Loud bool }
+
 type settings struct {
 	Shared
+	*Lazy
+	quiet
 	Timeout  time.Duration       `json:"timeout"`
 	Off      time.Duration       `json:"off"`
 	Token    auth.Secret         `json:"token"`
@@ -53,13 +62,13 @@ func TestDecodeReadsWhatAProgramWouldWrite(t *testing.T) {
 		"name": "n", "timeout": "1m30s", "off": -1, "token": "s3cr3t", "inner": {"waits": ["1s", "2ms"]},
 		"pointer": {"args": []}, "many": {"a b": {"args": ["x"]}}, "params": {"p": ["1", "2"]},
 		"networks": ["10.0.0.0/8"], "small": 255, "ratio": 0.5, "on": true, "bytes": "aGk=", "any": {"x": [1]},
-		"Plain": "p", "number": 12, "raw": {"kept": [ 1 ]}
+		"Plain": "p", "late": "l", "Loud": true, "number": 12, "raw": {"kept": [ 1 ]}
 	}`), &got)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings{
-		Shared: Shared{"n"}, Timeout: 90 * time.Second, Off: -1, Token: auth.NewSecret("s3cr3t"),
+		Shared: Shared{"n"}, Lazy: &Lazy{Late: "l"}, quiet: quiet{true}, Timeout: 90 * time.Second, Off: -1, Token: auth.NewSecret("s3cr3t"),
 		Inner:   inner{Args: []string{"default"}, Waits: []time.Duration{time.Second, 2 * time.Millisecond}},
 		Pointer: &inner{Args: []string{}}, Many: map[string]inner{"a b": {Args: []string{"x"}}},
 		Params: map[string][]string{"p": {"1", "2"}}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
@@ -75,7 +84,7 @@ func TestDecodeReportsEveryFaultByItsPathAndShowsNoValue(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2"
 	for doc, want := range map[string][]string{
-		`{"Timeout": "hunter2"}`:                        {`Timeout is not known: there are Plain, any, bytes`},
+		`{"Timeout": "hunter2"}`:                        {`Timeout is not known: there are Loud, Plain, any, bytes`},
 		`{"timeout": "hunter2", "off": 5}`:              {`timeout is not a duration`, `off is not a duration`},
 		`{"inner": {"args": ["x", 7], "waits": [1]}}`:   {`inner.args[1] is not a string`, `inner.waits[0] is not a duration`},
 		`{"many": {"a b": {"nope": 1}}}`:                {`many."a b".nope is not known: there are args, waits`},

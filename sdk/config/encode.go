@@ -4,16 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-mcpool/mcpool/sdk/internal/fields"
 )
 
 // Encode writes a configuration as the JSON object that Decode reads it from: into an
 // empty struct of the same type, Decode makes an equal one. Fields that are zero are
-// left out, so that they mean their default still. What from is, or points to, is a
+// left out, so that they mean their default still; a pointer that is embedded and leads
+// to no others comes back as nil. What from is, or points to, is a
 // struct, or a map with keys that are strings.
 //
 // What a type's own MarshalJSON or String would say does not count, unless Decode
@@ -110,28 +111,18 @@ func (e *encoder) value(v reflect.Value, path string, depth int, within bool) js
 }
 
 func (e *encoder) object(v reflect.Value, path string, depth int, within bool) json.RawMessage {
-	fields := make(map[string]reflect.Value)
-	collect(v, fields)
-	maps.DeleteFunc(fields, func(_ string, field reflect.Value) bool { return field.IsZero() })
-	members := make(map[string]json.RawMessage, len(fields))
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		members[name] = e.value(fields[name], join(path, name), depth+1, within)
-	}
-	e.unwritable(v, path)
-	return e.members(members, path)
-}
-
-// unwritable finds fields that JSON does not have.
-func (e *encoder) unwritable(v reflect.Value, path string) {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		switch tag := f.Tag.Get("json"); {
-		case tag == "-" && f.IsExported() && !v.Field(i).IsZero():
+	members := make(map[string]json.RawMessage)
+	for _, f := range fields.Of(v.Type()) {
+		field, err := v.FieldByIndexErr(f.Index)
+		switch {
+		case err != nil || field.IsZero(): // an error where what it is embedded in is nil
+		case f.Member == "":
 			e.fault(join(path, f.Name), "is set, and has no place in JSON: leave it out")
-		case tag == "" && f.Anonymous && f.IsExported() && f.Type.Kind() == reflect.Struct:
-			e.unwritable(v.Field(i), path)
+		default:
+			members[f.Member] = e.value(field, join(path, f.Member), depth+1, within)
 		}
 	}
+	return e.members(members, path)
 }
 
 func (e *encoder) members(m map[string]json.RawMessage, path string) json.RawMessage {

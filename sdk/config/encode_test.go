@@ -25,7 +25,7 @@ func (shy) MarshalJSON() ([]byte, error) { return json.Marshal("shy") }
 func TestEncodeIsTheInverseOfDecode(t *testing.T) {
 	t.Parallel()
 	full := settings{
-		Shared: Shared{"n<&>"}, Timeout: 90 * time.Second, Off: -1,
+		Shared: Shared{"n<&>"}, Lazy: &Lazy{Later: new(int)}, quiet: quiet{true}, Timeout: 90 * time.Second, Off: -1,
 		Inner:   inner{Args: []string{}, Waits: []time.Duration{time.Second, -1, -2 * time.Hour}},
 		Pointer: &inner{}, Many: map[string]inner{"a b": {Args: []string{"x"}}, "": {}},
 		Params: map[string][]string{"p": {"1", "2"}}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},

@@ -36,7 +36,7 @@ var rules = []rule{
 	// Whoever compiles a plugin in must not link the machinery for binaries.
 	{Room: "mcp", Ours: []string{"core", "sdk/auth", "sdk/transport", "sdk/probe"}, Never: []string{grpc, goPlugin}},
 	{Room: "sdk/auth", Never: []string{grpc, goPlugin}},
-	{Room: "sdk/config", Never: []string{grpc, goPlugin}},
+	{Room: "sdk/config", Ours: []string{"sdk/internal/fields"}, Never: []string{grpc, goPlugin}},
 	{Room: "sdk/transport", Never: []string{grpc, goPlugin}},
 	{Room: "sdk/probe", Never: []string{grpc, goPlugin}},
 	{Room: "sdk/metrics", Never: []string{grpc, goPlugin}},
