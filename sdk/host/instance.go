@@ -20,7 +20,8 @@ import (
 
 // Instance is one configured use of a plugin. A plugin has any number of them.
 type Instance struct {
-	// Name tells the instances of a plugin apart. Required.
+	// Name tells the instances of a plugin apart, of whatever kind they are: 1 to 100
+	// bytes of any sort. Required.
 	Name string
 	// Config is the configuration, in the form that the plugin's schema describes: a
 	// json.RawMessage, or a struct or map that package sdk/config encodes, such as the
@@ -74,9 +75,17 @@ func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	// Close waits for whoever is counted before it removes the folders.
 	r.mu.Lock()
-	p := r.plugin
+	p, closed := r.plugin, r.closed
+	if !closed {
+		r.leaving.Add(1)
+	}
 	r.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
+	}
+	defer r.leaving.Done()
 	i.stateDir = filepath.Join(stateRoot(p, r.run), "instances", "i-"+url.PathEscape(in.Name))
 	if err := privateDir(i.stateDir); err != nil {
 		return nil, fmt.Errorf("host: the state of instance %s: %w", in.Name, err)
@@ -89,7 +98,7 @@ func encodeFault(err error) error {
 	fe, ok := errors.AsType[*config.FieldError](err)
 	switch {
 	case !ok:
-		return &ConfigError{Field: "Instance.Config", Problem: "cannot be used: " + err.Error()}
+		return &ConfigError{Field: "Instance.Config", Problem: "cannot be used: " + err.Error() + "; JSON itself is a json.RawMessage"}
 	case fe.Field == "":
 		return &ConfigError{Field: "Instance.Config", Problem: fe.Problem}
 	case fe.Secret:

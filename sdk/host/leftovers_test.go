@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -214,6 +215,43 @@ func TestALaunchRemovesTheFoldersOfDeadHostsAndNoOthers(t *testing.T) {
 	}
 	if exists(half) || exists(still) || !exists(born) {
 		t.Errorf("there are: one half removed %v, one never finished %v, one just begun %v", exists(half), exists(still), exists(born))
+	}
+}
+
+// Who opens one more instance while or after a plugin is closed gets an error, and no folder.
+func TestAnInstanceThatComesTooLateLeavesNoFolderConcurrentSafe(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	late := func(name string) {
+		in := Instance{Name: name}
+		_, a := r.Auth(t.Context(), in)
+		_, d := r.Transport(t.Context(), in)
+		_, p := r.Probe(t.Context(), in)
+		_, m := r.Metrics(t.Context(), in)
+		for _, err := range []error{d, p, m} { // the kinds that the plugin does not have
+			if err == nil {
+				t.Error("an instance was opened of a kind that there is not")
+			}
+		}
+		if name == "after" && !(errors.Is(a, ErrClosed) && errors.Is(d, ErrClosed) && errors.Is(p, ErrClosed) && errors.Is(m, ErrClosed)) {
+			t.Errorf("after Close: %v, %v, %v, %v", a, d, p, m)
+		}
+	}
+	var openers sync.WaitGroup
+	for n := range 4 {
+		openers.Go(func() {
+			for i := range 50 {
+				late(fmt.Sprintf("beside-%d-%d", n, i))
+			}
+		})
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	openers.Wait()
+	late("after")
+	if exists(r.run.path) {
+		t.Error("there is a folder of the plugin that was closed")
 	}
 }
 

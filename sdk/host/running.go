@@ -30,7 +30,7 @@ type Running struct {
 	kick  chan struct{}  // one place; wakes the supervisor after a Replace
 	tend  sync.WaitGroup // the supervisor
 
-	leaving sync.WaitGroup // instances that are taken back; added to under mu while not closed
+	leaving sync.WaitGroup // instances that are taken back, or get their folder; added to under mu while not closed
 
 	replacing sync.Mutex // held by Replace and Close, taken before mu
 
@@ -151,7 +151,7 @@ func (r *Running) Close(ctx context.Context) error {
 	if p != nil {
 		err = p.stop(ctx, true)
 	}
-	r.leaving.Wait() // their calls ended with the process
+	r.leaving.Wait() // what calls they make ended with the process
 	img.close()
 	r.run.remove()
 	if err != nil {
