@@ -20,6 +20,8 @@ type acmeConfig struct {
 	Key     auth.Secret `json:"key"`
 	Stalled bool        `json:"stalled"`
 	Reject  bool        `json:"reject"`
+	// Pause is nothing but a duration, which a configuration has as a string.
+	Pause time.Duration `json:"pause"`
 	// Flaw is what is wrong with it.
 	Flaw string `json:"flaw"`
 	// release ends what the flawed leave behind, at the end of a test.

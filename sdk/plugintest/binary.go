@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/go-mcpool/mcpool/sdk/config"
 	"github.com/go-mcpool/mcpool/sdk/host"
 	"github.com/go-mcpool/mcpool/sdk/internal/wire"
 )
@@ -191,15 +192,21 @@ func (b *binarySuite) describe(r *report) {
 
 // checkConfig: a configuration that works is one that the schema describes.
 func checkConfig(r *report, in host.Instance, schema *jsonschema.Resolved) {
-	var doc any = map[string]any{}
-	if cfg := in.Config; cfg != nil {
-		raw, err := json.Marshal(cfg)
-		if err == nil {
-			err = json.Unmarshal(raw, &doc)
+	var raw json.RawMessage
+	var err error
+	switch cfg := in.Config.(type) {
+	case nil:
+		raw = json.RawMessage("{}")
+	case json.RawMessage:
+		raw = cfg
+	default: // as the host writes it, which encoding/json does not
+		if raw, err = config.Encode(cfg); err != nil {
+			r.Fatalf("Config cannot be used: %v", err)
 		}
-		if err != nil {
-			r.Fatalf("Config is no JSON: %v", err)
-		}
+	}
+	var doc any
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		r.Fatalf("Config is no JSON: %v", err)
 	}
 	if err := schema.Validate(doc); err != nil {
 		r.faultf("the plugin's schema does not describe a configuration that works: %v", err)

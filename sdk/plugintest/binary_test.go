@@ -3,10 +3,12 @@
 package plugintest
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-mcpool/mcpool/sdk/auth"
 	"github.com/go-mcpool/mcpool/sdk/host"
@@ -97,4 +99,18 @@ func TestTheOptionsOfABinaryFitIt(t *testing.T) {
 	opts.Auth.Config.Config = map[string]any{"no_such_field": 1}
 	wantFault(t, record(t, binaryChecks(path, opts), "Describe"), "schema does not describe a configuration that works")
 	wantFault(t, record(t, binaryChecks("/no/such/plugin", opts), "Describe"), "cannot be run")
+}
+
+// A struct is looked at as the plugin gets it: a duration as a string, and no secrets.
+func TestAnInstanceOfABinaryMayHaveAStructForItsConfig(t *testing.T) {
+	t.Parallel()
+	opts := acmeBinary("")
+	opts.Auth.Config.Config = acmeConfig{Pause: time.Minute}
+	if rec := record(t, binaryChecks(part(t, "acme"), opts), "Describe"); rec.Failed() {
+		t.Errorf("the kit said %q", rec.text())
+	}
+	opts.Auth.Config.Config = json.RawMessage(`{"pause":60}`)
+	wantFault(t, record(t, binaryChecks(part(t, "acme"), opts), "Describe"), "schema does not describe a configuration that works")
+	opts.Auth.Config.Config = "pause"
+	wantFault(t, record(t, binaryChecks(part(t, "acme"), opts), "Describe"), "Config cannot be used")
 }
