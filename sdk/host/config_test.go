@@ -224,6 +224,7 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 		},
 		"no manifest":                    {`{"plugins":{"a":{"manifest":"none.json"}}}`, []string{"plugins.a.manifest cannot be used"}},
 		"the manifest has others":        {`{"plugins":{"a":{"manifest":"manifest.json"}}}`, []string{`plugins.a.release is needed: the manifest has ["good" "future" "elsewhere" "unsigned"]`}},
+		"the manifest has not that one":  {`{"plugins":{"a":{"manifest":"manifest.json","release":"goood"}}}`, []string{`plugins.a.release names "goood", which is not in the manifest: there are ["good" "future" "elsewhere" "unsigned"]`}},
 		"the manifest is for others":     {`{"plugins":{"elsewhere":{"manifest":"manifest.json"}}}`, []string{"plugins.elsewhere.manifest has no elsewhere for "}},
 		"the manifest has no checksum":   {`{"plugins":{"unsigned":{"manifest":"manifest.json"}}}`, []string{"plugins.unsigned.manifest has no SHA-256"}},
 		"the manifest says another":      {`{"plugins":{"good":{"manifest":"manifest.json","sha256":"` + strings.Repeat("0", 64) + `"}}}`, []string{"plugins.good.sha256 is not that of the manifest"}},

@@ -86,6 +86,10 @@ func (c *Config) fromManifest(f *faults, name string, p *Plugin, manifests map[s
 		for i := range m.Plugins {
 			names = append(names, m.Plugins[i].Description.Name)
 		}
+		if cp.Release != "" {
+			f.addf(where("release"), "names %q, which is not in the manifest: there are %q", cp.Release, names)
+			return nil
+		}
 		f.addf(where("release"), "is needed: the manifest has %q", names)
 		return nil
 	}
