@@ -11,7 +11,11 @@
 // # Configuration
 //
 // The factory's second parameter is a struct. Its JSON Schema is derived from it,
-// and an instance's configuration is decoded into it strictly. Fields of the type
+// and an instance's configuration is decoded into it strictly, by package sdk/config. A
+// member is called as the field's json tag says, else as the field; embedded structs
+// lend theirs, and a time.Duration is a string such as "1m30s". No member is required by
+// the schema: the zero value is the default, and the factory refuses what has none.
+// Fields of the type
 // auth.Secret are secrets: the host delivers them apart from the configuration, and
 // one that stands in it is refused. A map of secrets, such as headers, may have members of
 // both origins. In a list, or below another map, nothing could deliver a secret: Main says

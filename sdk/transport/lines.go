@@ -10,6 +10,10 @@ import (
 // LineReader reads messages that end with a newline each, as MCP has them on
 // stdio. What is cut off before its newline is no message. Give it to a Conn of
 // pipes; it is for one goroutine at a time.
+//
+// A message that is to be sent may hold line breaks between its tokens. Take them out
+// before it is written with a newline behind it, with json.Compact for instance: the peer
+// would read several messages, none of them whole.
 type LineReader struct {
 	r   *bufio.Reader
 	max int64
