@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func decode[C any](data []byte, secrets map[string][]byte, paths []string) (C, e
 	}
 	var doc map[string]json.RawMessage
 	if err := json.Unmarshal(data, &doc); err != nil || doc == nil {
-		return cfg, &auth.ConfigError{Field: "the configuration", Problem: "is not a JSON object"}
+		return cfg, decodeStrictly(data, &cfg) // which knows where it breaks off
 	}
 	var errs []error
 	inline := func(path string) {
@@ -233,7 +234,7 @@ func asConfigErrors(err error) error {
 	}
 	for i, fault := range faults {
 		if fe, ok := errors.AsType[*config.FieldError](fault); ok {
-			faults[i] = &auth.ConfigError{Field: fe.Field, Problem: fe.Problem}
+			faults[i] = &auth.ConfigError{Field: cmp.Or(fe.Field, "the configuration"), Problem: fe.Problem}
 		}
 	}
 	return errors.Join(faults...)

@@ -26,7 +26,8 @@ type Info struct {
 }
 
 // Main serves the plugin to its host, and ends the process. Run by hand it explains
-// the plugin, and with --describe prints its description as JSON.
+// the plugin and exits with 2; with --help it does so on stdout and exits with 0. With
+// --describe it prints its description as JSON.
 //
 // While one processor is enough, which is looked at every 20 ms, it calls
 // runtime.GOMAXPROCS(1): short calls take up to a third less time then. A plugin that sets
@@ -42,14 +43,22 @@ func run(info Info, kinds []Kind, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: this plugin is broken, please tell its author: %v\n", info.Name, err)
 		return 1
 	}
-	switch {
-	case slices.Contains(args, "--describe") || slices.Contains(args, "-describe"):
-		return printJSON(stdout, stderr, description)
-	case os.Getenv(wire.CookieKey) != wire.CookieValue:
-		explain(stderr, description)
-		return 2
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(names, strings.Replace(arg, "--", "-", 1)) })
 	}
-	return serve(description, impls)
+	switch {
+	case has("-describe"):
+		return printJSON(stdout, stderr, description)
+	case os.Getenv(wire.CookieKey) == wire.CookieValue:
+		return serve(description, impls)
+	case has("-help", "-h"):
+		explain(stdout, description)
+		return 0
+	case len(args) > 0:
+		fmt.Fprintf(stderr, "%s: it takes --describe or --help, and not %q\n\n", description.Name, args)
+	}
+	explain(stderr, description)
+	return 2
 }
 
 // describe collects what the plugin is, and every mistake of its author.

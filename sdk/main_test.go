@@ -131,6 +131,19 @@ func TestRunByHandItExplainsItself(t *testing.T) {
 			if code := run(test.info, test.kinds, nil, &out, &errOut); code != 2 || out.Len() > 0 || errOut.String() != want {
 				t.Errorf("code %d, %s%s\nwant %s", code, &out, &errOut, want)
 			}
+			for _, arg := range []string{"--help", "-help", "-h"} {
+				out, errOut = bytes.Buffer{}, bytes.Buffer{}
+				if code := run(test.info, test.kinds, []string{arg}, &out, &errOut); code != 0 || out.String() != want || errOut.Len() > 0 {
+					t.Errorf("%s: code %d, %s%s\nwant %s", arg, code, &out, &errOut, want)
+				}
+			}
+			for _, args := range [][]string{{"describe"}, {"--version"}, {"help", "me"}, {"-"}, {""}} {
+				out, errOut = bytes.Buffer{}, bytes.Buffer{}
+				problem := fmt.Sprintf("acme: it takes --describe or --help, and not %q\n\n", args)
+				if code := run(test.info, test.kinds, args, &out, &errOut); code != 2 || out.Len() > 0 || errOut.String() != problem+want {
+					t.Errorf("%q: code %d, %s%s", args, code, &out, &errOut)
+				}
+			}
 		}
 	}
 }
@@ -204,6 +217,7 @@ func TestDecodeIsStrictAndNamesFields(t *testing.T) {
 		"null":                {`null`, nil, []string{"the configuration"}},
 		"null, and a secret":  {`null`, secret("key", "hush4711"), []string{"the configuration"}},
 		"no JSON":             {`{`, nil, []string{"the configuration"}},
+		"no JSON, and where":  {"{\n\"name\":\"n\",}", nil, []string{"the configuration is not JSON, line 2, column 12: no comma"}},
 		"unknown":             {`{"nam":"x"}`, nil, []string{"nam"}},
 		"unknown below":       {`{"inner":{"x":1}}`, nil, []string{"inner.x"}},
 		"type":                {`{"count":"x"}`, nil, []string{"count"}},

@@ -225,7 +225,7 @@ func (c *Config) plugin(f *faults, name string, manifests map[string]*Manifest) 
 	}
 	if len(*f) == before {
 		if _, err := p.withDefaults(); err != nil {
-			inFile := strings.NewReplacer("AllowUnverified", "allow_unverified", "RestartMax", "restart_max") // what they are called there
+			inFile := strings.NewReplacer("AllowUnverified", "allow_unverified", "RestartMax", "restart_max", "name the binary", "name the binary, or a manifest") // what they are called there
 			for _, fault := range unjoin(err) {
 				if ce, ok := errors.AsType[*ConfigError](fault); ok {
 					f.addf(at("plugins", name)+"."+jsonName(ce.Field), "%s", inFile.Replace(ce.Problem))
@@ -280,8 +280,10 @@ func (c *Config) endpoint(f *faults, name string) {
 	case ep.URL == "" && ep.Auth != "":
 		f.addf(where("url"), "is missing: credentials are for a server, and auth has to know for which")
 	case ep.URL == "":
-	case err != nil || u.Host == "" || ep.Transport == "" && u.Scheme != "http" && u.Scheme != "https":
-		f.addf(where("url"), "is not the URL of an http or https server") // the error would quote it
+	case ep.Transport != "" && (err != nil || u.Host == ""): // the error would quote it
+		f.addf(where("url"), "is not a URL with a host, such as wss://tools.example/mcp")
+	case ep.Transport == "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"):
+		f.addf(where("url"), "is not the URL of an http or https server")
 	case u.User != nil:
 		f.addf(where("url"), "holds a user: credentials come from the instance that auth names")
 	}

@@ -188,7 +188,7 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 			"instances":{"i":{},"j":{"plugin":"c","kind":"telepathy","config":[]}},
 			"endpoints":{"e":{"auth":"k"},"f":{"url":"ftp://x","auth":"j"},"g":{"url":"https://user:pass@x"}}}`,
 			[]string{
-				"plugins.a.release is of no use", "plugins.b.path is missing", "plugins.b.sha256 is not 64", "plugins.b.env has", "plugins.b.limits.start = -3s",
+				"plugins.a.release is of no use", "plugins.b.path is missing: name the binary, or a manifest", "plugins.b.sha256 is not 64", "plugins.b.env has", "plugins.b.limits.start = -3s",
 				"instances.i.plugin is missing", "instances.i.kind is missing", `instances.j.plugin names "c"`, `instances.j.kind = "telepathy" is not a kind of plugin: there are ["auth" "transport" "probe" "metrics"]`,
 				"instances.j.config is not an object", "endpoints.e.url is missing", `endpoints.e.auth names "k"`, "endpoints.f.url is not",
 				`endpoints.f.auth names "j", which is of the kind`, "endpoints.g.url holds a user",
@@ -210,7 +210,7 @@ func TestEveryFaultOfAConfigurationFileIsNamedByItsPath(t *testing.T) {
 			"endpoints":{"e":{"transport":"t","auth":"a"},"f":{"url":"wss://x"},"g":{"url":"not one","transport":"t"},"h":{"url":"wss://user:pass@x","transport":"t"}}}`,
 			[]string{
 				"endpoints.e.url is missing: credentials are for a server", "endpoints.f.url is not the URL",
-				"endpoints.g.url is not the URL", "endpoints.h.url holds a user",
+				"endpoints.g.url is not a URL with a host", "endpoints.h.url holds a user",
 			},
 		},
 		"the same name twice": {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-mcpool/mcpool/sdk/auth"
 )
 
 func TestALogLineIsARecordOrIsShownAsItIs(t *testing.T) {
@@ -262,6 +264,11 @@ func TestOriginsAreCompared(t *testing.T) {
 	} {
 		if got := checkOrigin(target, url) == nil; got != ok {
 			t.Errorf("%q: %v, want %v", url, got, ok)
+		}
+	}
+	for _, url := range []string{"", "https://api.example/"} {
+		if err := checkOrigin(auth.Target{}, url); err == nil || !strings.Contains(err.Error(), "Request.Target has no URL") {
+			t.Errorf("%q without a target: %v", url, err)
 		}
 	}
 	target.URL = "http://api.example:80/mcp"

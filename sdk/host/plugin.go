@@ -99,7 +99,7 @@ func (p Plugin) withDefaults() (Plugin, error) {
 		errs = append(errs, &ConfigError{Field: field, Problem: fmt.Sprintf(format, args...)})
 	}
 	if p.Path == "" {
-		bad("Path", "is missing")
+		bad("Path", "is missing: name the binary")
 	}
 	if p.Name == "" {
 		p.Name = filepath.Base(p.Path)

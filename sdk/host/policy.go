@@ -51,6 +51,9 @@ func checkQuery(q string) error {
 
 // checkOrigin refuses to have anything but a request to the target signed.
 func checkOrigin(target auth.Target, raw string) error {
+	if target.URL == "" {
+		return &Error{Message: "Request.Target has no URL, and only its origin is given credentials"}
+	}
 	t, terr := url.Parse(target.URL)
 	if terr == nil && raw == target.URL {
 		return nil

@@ -118,14 +118,24 @@ func TestWhatGoHidesIsNoMember(t *testing.T) {
 		E     int
 		One   int `json:"-"`
 		Other int `json:"-"`
-		X     int `json:"twice"`
-		Y     int `json:"twice"` //nolint:govet // that it is there twice is the point
 	}]())
 	var names []string
 	for _, f := range list {
 		names = append(names, f.Name+" "+f.Member)
 	}
-	if want := []string{"F d", "E E", "One ", "Other ", "Y twice"}; !slices.Equal(names, want) {
+	if want := []string{"F d", "E E", "One ", "Other "}; !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
+	}
+}
+
+// They are the author's mistake, which go vet tells.
+func TestOfTwoMembersTheLastCounts(t *testing.T) {
+	t.Parallel()
+	field := func(name string) reflect.StructField {
+		return reflect.StructField{Name: name, Type: reflect.TypeFor[int](), Tag: `json:"twice"`}
+	}
+	list := fields.Of(reflect.StructOf([]reflect.StructField{field("X"), field("Y")}))
+	if len(list) != 1 || list[0].Name != "Y" {
+		t.Errorf("%+v, want Y alone", list)
 	}
 }
