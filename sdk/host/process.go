@@ -80,7 +80,7 @@ func startProcess(ctx context.Context, p *Plugin, img *image, run *runDir) (*pro
 		return nil, err
 	}
 	proc.child.forgetSockets()
-	proc.signing = newSignMux(proc.conn)
+	proc.signing = newSignMux(proc.conn, p.Limits.MessageBytes)
 	proc.watch()
 	return proc, nil
 }
