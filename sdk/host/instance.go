@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,11 +80,22 @@ func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 	r.mu.Lock()
 	p := r.plugin
 	r.mu.Unlock()
-	i.stateDir = filepath.Join(stateRoot(p, r.run), "instances", "i-"+url.PathEscape(in.Name))
+	i.stateDir = filepath.Join(stateRoot(p, r.run), "instances", stateName(in.Name))
 	if err := privateDir(i.stateDir); err != nil {
 		return nil, fmt.Errorf("host: the state of instance %s: %w", in.Name, err)
 	}
 	return i, nil
+}
+
+// stateName is the folder of an instance, whose name may be longer when it is escaped
+// than that of a file can be.
+func stateName(instance string) string {
+	const longest = 255
+	if name := "i-" + url.PathEscape(instance); len(name) <= longest {
+		return name
+	}
+	sum := sha256.Sum256([]byte(instance))
+	return "h-" + hex.EncodeToString(sum[:])
 }
 
 // encodeFault says which field of Instance.Config cannot be sent, and what to do.

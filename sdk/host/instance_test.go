@@ -177,6 +177,21 @@ func TestAnInstanceThatIsClosedWhileACallOpensItAgainEndsNoOtherOfItsName(t *tes
 	}
 }
 
+func TestEveryNameOfAnInstanceHasAFolder(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	dirs := make(map[string]string)
+	for _, name := range []string{
+		"a", "a/b", "..", strings.Repeat("x", maxInstanceName), strings.Repeat("ä", maxInstanceName/2), strings.Repeat("ä", maxInstanceName/2-1) + "ö",
+	} {
+		dir := value(t, open(t, r, Instance{Name: name}), "state")
+		if before, taken := dirs[dir]; taken || filepath.Dir(dir) != filepath.Join(r.run.path, "state", "instances") {
+			t.Errorf("%q has %s, as has %q", name, dir, before)
+		}
+		dirs[dir] = name
+	}
+}
+
 // behindTheBack closes an instance in the plugin, and the host does not know.
 func behindTheBack(t *testing.T, r *Running, name string) {
 	t.Helper()
