@@ -31,6 +31,7 @@ type entry struct {
 	ready  chan struct{}     // closed, under instances.mu, when opened and err stand
 	opened opened
 	err    error
+	gaveUp bool // err may be that only because who opened it had no more time; stands with it
 
 	ending chan struct{} // closed when the instance begins to close
 
@@ -41,26 +42,44 @@ type entry struct {
 
 func newInstances() *instances { return &instances{byName: make(map[string]*entry)} }
 
-// open makes an instance, once per name. Who asks for the same again gets the same.
+// open makes an instance, once per name. Who asks for the same again gets the same, and
+// begins again if it failed because who asked before had no more time.
 func (s *instances) open(
 	ctx context.Context, name, kindName string, digest [sha256.Size]byte, build func() (opened, error),
 ) (opened, error) {
+	for {
+		e, err := s.openOnce(ctx, name, kindName, digest, build)
+		switch {
+		case err != nil:
+			return opened{}, err
+		case e.gaveUp && ctx.Err() == nil:
+			continue
+		}
+		return e.opened, e.err
+	}
+}
+
+// openOnce returns what is open, or could not be opened. The error says that it was not
+// tried.
+func (s *instances) openOnce(
+	ctx context.Context, name, kindName string, digest [sha256.Size]byte, build func() (opened, error),
+) (*entry, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return opened{}, fmt.Errorf("the plugin is shutting down: %w", auth.ErrClosed)
+		return nil, fmt.Errorf("the plugin is shutting down: %w", auth.ErrClosed)
 	}
 	e, found := s.byName[name]
 	if found {
 		s.mu.Unlock()
 		if e.kind != kindName || !bytes.Equal(e.digest[:], digest[:]) {
-			return opened{}, fmt.Errorf("instance %q is open already, with another configuration", name)
+			return nil, fmt.Errorf("instance %q is open already, with another configuration", name)
 		}
 		select {
 		case <-e.ready:
-			return e.opened, e.err
+			return e, nil
 		case <-ctx.Done():
-			return opened{}, fmt.Errorf("waiting for instance %q to open: %w", name, context.Cause(ctx))
+			return nil, fmt.Errorf("waiting for instance %q to open: %w", name, context.Cause(ctx))
 		}
 	}
 	e = &entry{kind: kindName, digest: digest, ready: make(chan struct{}), ending: make(chan struct{}), err: errors.New("the factory did not return")}
@@ -72,6 +91,7 @@ func (s *instances) open(
 	defer func() { // also when the factory panics
 		s.mu.Lock()
 		orphan := e.closing
+		e.gaveUp = e.err != nil && ctx.Err() != nil && !orphan
 		if e.err != nil && s.byName[name] == e {
 			delete(s.byName, name)
 		}
@@ -82,7 +102,7 @@ func (s *instances) open(
 		}
 	}()
 	e.opened, e.err = build()
-	return e.opened, e.err
+	return e, nil
 }
 
 // begin finds an instance for one call and keeps it open until end is called.

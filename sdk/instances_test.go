@@ -37,6 +37,71 @@ func TestOpeningTwiceIsOnceAndAnotherContentIsRefused(t *testing.T) {
 	}
 }
 
+// The one that began it has no more time; who waits for it has.
+func TestAnOpeningThatWasGivenUpIsBegunAgainByWhoWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newInstances()
+		open := func(ctx context.Context) error {
+			o, err := s.open(ctx, "a", "auth", digestOf(nil, nil), func() (opened, error) {
+				select {
+				case <-time.After(time.Second):
+					return opened{value: 7, close: func(context.Context) error { return nil }}, nil
+				case <-ctx.Done():
+					return opened{}, ctx.Err()
+				}
+			})
+			if err == nil && o.value != 7 {
+				t.Errorf("got %v", o.value)
+			}
+			return err
+		}
+		soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		hasty := make(chan error, 1)
+		go func() { hasty <- open(soon) }()
+		synctest.Wait()
+		var patient sync.WaitGroup
+		for range 3 {
+			patient.Go(func() {
+				if err := open(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		patient.Wait()
+		if err := <-hasty; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the first: %v", err)
+		}
+	})
+}
+
+// It would be open although it was closed.
+func TestAnOpeningThatWasGivenUpAndClosedIsNotBegunAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newInstances()
+		soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		open := func(ctx context.Context) error {
+			_, err := s.open(ctx, "a", "auth", digestOf(nil, nil), func() (opened, error) {
+				<-ctx.Done()
+				return opened{}, ctx.Err()
+			})
+			return err
+		}
+		go open(soon)
+		synctest.Wait()
+		patient := make(chan error, 1)
+		go func() { patient <- open(t.Context()) }()
+		synctest.Wait()
+		if err := s.close(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if err := <-patient; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestWhoOpensWhatIsBeingOpenedWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newInstances()

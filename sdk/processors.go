@@ -41,13 +41,15 @@ func govern() {
 		return
 	}
 	g := &governor{all: all, used: processorTime, set: func(n int) { runtime.GOMAXPROCS(n) }}
+	go g.run()
+}
+
+func (g *governor) run() {
 	g.begin(time.Now())
-	go func() {
-		for pause := processorsLook; ; {
-			time.Sleep(pause)
-			pause = g.look(time.Now())
-		}
-	}()
+	for pause := processorsLook; ; {
+		time.Sleep(pause)
+		pause = g.look(time.Now())
+	}
 }
 
 func (g *governor) begin(now time.Time) {

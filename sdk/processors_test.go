@@ -1,8 +1,10 @@
 package sdk
 
 import (
+	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -115,4 +117,37 @@ func TestAnIdlePluginIsLookedAtLessOften(t *testing.T) {
 			t.Errorf("after %v of %v the next look is in %v, want %v", tt.spent, processorsRest, got, tt.want)
 		}
 	}
+}
+
+// The first looks are at a plugin that is busy, the next at one that does nothing.
+func TestLooksAreTakenWhenTheLastSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		var spent time.Duration
+		var said []int
+		g := &governor{all: 8, set: func(n int) { said = append(said, n) }}
+		g.used = func() time.Duration {
+			at = append(at, time.Since(began))
+			if n := len(at); n == 7 {
+				runtime.Goexit()
+			} else if n < 4 {
+				spent = time.Since(began) + time.Hour
+			}
+			return spent
+		}
+		go g.run()
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		const l, r = processorsLook, processorsRest
+		// Spent is what it was at the beginning, and grows with the time until the third look.
+		if want := []time.Duration{0, l, 2 * l, 3 * l, 3*l + r, 3*l + 2*r, 3*l + 3*r}; !slices.Equal(at, want) {
+			t.Errorf("looks at %v, want %v", at, want)
+		}
+		if len(said) != 0 {
+			t.Errorf("the processors were set to %v, of a plugin that was busy and has not been calm for long", said)
+		}
+	})
 }

@@ -43,6 +43,7 @@ type session struct {
 	stopped bool       // guarded by medium; it sends no more
 
 	sending sync.Mutex // held while a message is sent on the stream
+	ended   bool       // guarded by sending; the host has been told why there is no connection
 
 	mu      sync.Mutex
 	current uint64             // guarded by mu; the message that the host waits for
@@ -139,12 +140,18 @@ func (x *session) say(m *transportv1.SessionResponse) error {
 	return x.stream.Send(m)
 }
 
+// end tells the host why there is no connection any more. The first reason stands.
 func (x *session) end(err error) {
 	// One that was too large ends the connection, and the host has to say both.
 	if size, ok := errors.AsType[*transport.SizeError](err); ok {
 		err = size
 	}
-	_ = x.say(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Ended{Ended: wire.FaultTo(err)}})
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	if !x.ended {
+		x.ended = true
+		_ = x.stream.Send(&transportv1.SessionResponse{Message: &transportv1.SessionResponse_Ended{Ended: wire.FaultTo(err)}})
+	}
 }
 
 // listen reads what the host sends, as long as it has the turn.

@@ -412,3 +412,15 @@ func TestBothDirectionsShareAStreamConcurrentSafe(t *testing.T) {
 		t.Errorf("%d answers, and %v at the end", sent, said[len(said)-1])
 	}
 }
+
+// The connection ends too, when it is closed for that.
+func TestAnInstanceThatClosesEndsItsSessionsOnceAndForItsReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sit(t, newTube(), &transportv1.Open{})
+		close(s.ending)
+		s.want(s.ends(), "opened ended closed")
+		if e, ok := errors.AsType[*transport.CloseError](fault(s.all())); !ok || e.Reason != transport.ShuttingDown {
+			t.Errorf("it ended with %v", fault(s.all()))
+		}
+	})
+}

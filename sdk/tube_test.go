@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,8 +130,7 @@ func (s *sitting) close(m *transportv1.Close) {
 	s.tell(&transportv1.SessionRequest{Message: &transportv1.SessionRequest_Close{Close: m}})
 }
 
-// inShort is what the plugin said, one word for each message. Why a connection has ended
-// may be said again, and counts once.
+// inShort is what the plugin said, one word for each message.
 func inShort(said []*transportv1.SessionResponse) string {
 	var words []string
 	for _, m := range said {
@@ -152,9 +150,7 @@ func inShort(said []*transportv1.SessionResponse) string {
 			}
 			words = append(words, word)
 		case *transportv1.SessionResponse_Ended:
-			if !slices.Contains(words, "ended") {
-				words = append(words, "ended")
-			}
+			words = append(words, "ended")
 		case *transportv1.SessionResponse_Closed:
 			word := "closed"
 			if m.Closed.GetFailure() != nil {

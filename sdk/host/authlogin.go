@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -78,7 +79,9 @@ func (a *authLogin) login(ctx context.Context, p *process, req *authv1.Request, 
 		case m.GetCancel() != nil:
 			x.cancel(m.GetId())
 		default:
-			x.answer(ctx, m)
+			if err := x.answer(ctx, m); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -109,31 +112,44 @@ func (x *loginStream) cancel(id uint64) {
 	}
 }
 
-// answer asks the dialog, in a goroutine of its own: a callback may take minutes.
-func (x *loginStream) answer(ctx context.Context, m *authv1.LoginResponse) {
+// answer asks the dialog, in a goroutine of its own: a callback may take minutes. What the
+// plugin asks beyond maxAsks is answered with a failure.
+func (x *loginStream) answer(ctx context.Context, m *authv1.LoginResponse) error {
 	ctx, cancel := context.WithCancel(ctx)
 	x.mu.Lock()
-	if len(x.cancels) >= maxAsks {
-		x.mu.Unlock()
-		cancel()
-		return
+	_, twice := x.cancels[m.GetId()]
+	full := len(x.cancels) >= maxAsks
+	if !twice && !full {
+		x.cancels[m.GetId()] = cancel
 	}
-	x.cancels[m.GetId()] = cancel
 	x.mu.Unlock()
+	a := &authv1.LoginAnswer{Id: m.GetId()}
+	switch {
+	case twice: // an answer would be taken for that of the other
+		cancel()
+		return &Error{Message: fmt.Sprintf("the plugin asked twice with the id %d", m.GetId()), Ran: true}
+	case full:
+		cancel()
+		a.Failure = wire.Failure(fmt.Errorf("%d questions have no answer, and no more are asked at once", maxAsks))
+		_ = x.send(&authv1.LoginRequest{Message: &authv1.LoginRequest_Answer{Answer: a}})
+		return nil
+	}
 	x.asks.Go(func() {
-		a := &authv1.LoginAnswer{Id: m.GetId()}
 		value, err := x.ask(ctx, m)
+		cancel()
 		if err != nil {
 			a.Failure = wire.Failure(err)
 		} else {
 			a.Value = []byte(value)
 		}
+		x.sending.Lock()
+		defer x.sending.Unlock()
 		x.mu.Lock()
-		delete(x.cancels, m.GetId())
+		delete(x.cancels, m.GetId()) // not before: a plugin that reads no answers would never have too many
 		x.mu.Unlock()
-		cancel()
-		_ = x.send(&authv1.LoginRequest{Message: &authv1.LoginRequest_Answer{Answer: a}}) // a broken stream ends in Recv
+		_ = x.stream.Send(&authv1.LoginRequest{Message: &authv1.LoginRequest_Answer{Answer: a}}) // a broken stream ends in Recv
 	})
+	return nil
 }
 
 // maxAsks bounds what a plugin can ask at once.

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -37,10 +36,6 @@ func (a *authSigner) Sign(ctx context.Context, req auth.Request, hr auth.HTTPReq
 		message, err := wire.SignCallTo(&call)
 		if err != nil {
 			return &Error{Message: err.Error()}
-		}
-		// One that is too large would break the stream under everybody else.
-		if len(message) > a.running.limits().MessageBytes-streamRoom {
-			return &Error{Message: fmt.Sprintf("a message of %d bytes is larger than Limits.MessageBytes", len(message))}
 		}
 		if sig, err = p.signing.sign(caller, due, message); err != nil {
 			return err

@@ -36,8 +36,28 @@ func dialOptions(l *Limits, conns *connection) []grpc.DialOption {
 			ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption,
 		) (grpc.ClientStream, error) {
 			conns.set(cc)
-			return next(ctx, desc, cc, method, opts...)
+			stream, err := next(ctx, desc, cc, method, opts...)
+			if err == nil && method == brokerMethod {
+				stream = brokerStream{stream}
+			}
+			return stream, err
 		}),
+	}
+}
+
+// brokerMethod is the stream on which a plugin tells go-plugin of further sockets.
+const brokerMethod = "/plugin.GRPCBroker/StartStream"
+
+// brokerStream passes on nothing that it receives: this host dials no further sockets, and
+// go-plugin would keep what it is told of them, however much that is.
+type brokerStream struct{ grpc.ClientStream }
+
+// RecvMsg returns when the stream has ended.
+func (b brokerStream) RecvMsg(m any) error {
+	for {
+		if err := b.ClientStream.RecvMsg(m); err != nil {
+			return err
+		}
 	}
 }
 

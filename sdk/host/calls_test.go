@@ -5,6 +5,9 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,9 +18,61 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/go-mcpool/mcpool/sdk/transport"
 )
+
+// chatty connects to a server that sends a thousand messages on every stream.
+func chatty(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		for range 1000 {
+			if err := stream.SendMsg(&emptypb.Empty{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	var limits Limits
+	limits.setDefaults(func(string, string, ...any) {})
+	conn, err := grpc.NewClient("unix:"+path, append(dialOptions(&limits, &connection{}), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		srv.Stop()
+		<-served
+	})
+	return conn
+}
+
+// go-plugin would keep each, and a goroutine for it.
+func TestNobodyIsToldOfThePluginsFurtherSockets(t *testing.T) {
+	t.Parallel()
+	conn := chatty(t)
+	for method, want := range map[string]int{"/plugin.GRPCBroker/StartStream": 0, "/plugin.GRPCStdio/StreamStdio": 1000} {
+		stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for err = stream.RecvMsg(&emptypb.Empty{}); err == nil; err = stream.RecvMsg(&emptypb.Empty{}) {
+			got++
+		}
+		if got != want || !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %d messages, then %v", method, got, err)
+		}
+	}
+}
 
 func TestWhatBecameOfACallIsSaid(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,7 @@ type stubbornConfig struct {
 	Wait   string `json:"wait"`   // it opens when this file is there, and leaves another while it waits
 	Hang   int    `json:"hang"`   // so often a CloseInstance has no answer and no effect
 	Refuse bool   `json:"refuse"` // each CloseInstance fails, and has no effect
+	Hasty  bool   `json:"hasty"`  // each CloseInstance says at once that its time is over
 	Boast  string `json:"boast"`  // a capability that it claims to have
 }
 
@@ -79,6 +80,8 @@ func (s *stubborn) CloseInstance(ctx context.Context, _ *basev1.CloseInstanceReq
 	case s.asked <= cfg.Hang:
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case cfg.Hasty:
+		return nil, context.DeadlineExceeded
 	case cfg.Refuse:
 		return nil, errors.New("it likes to stay open")
 	}
@@ -154,6 +157,33 @@ func TestAnInstanceIsClosedAgainUntilThePluginAnswers(t *testing.T) {
 	rec.Attrs(func(a slog.Attr) bool { attrs[a.Key] = a.Value.String(); return true })
 	if rec.Level != slog.LevelWarn || attrs["instance"] != "a" || attrs["error"] != "the plugin did not answer in time" {
 		t.Errorf("the log says %v %v of it", rec.Level, attrs)
+	}
+}
+
+// It may say so because of something else that it waited for.
+func TestAPluginThatHasNoTimeToCloseAnInstanceIsNotAskedInACircle(t *testing.T) {
+	t.Parallel()
+	p, log := stubbornPart(t)
+	p.Limits.Call = time.Hour
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a", Config: stubbornConfig{Name: "first", Hasty: true}})
+	if err := a.Close(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Close: %v", err)
+	}
+	said := func() (n int) {
+		for _, rec := range log.all() {
+			if rec.Message == notClosed {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "it is asked again", func() bool { return said() > 0 })
+	for range 100 {
+		who(t, a)
+	}
+	if n := said(); n != 1 {
+		t.Errorf("it was asked %d times again", n)
 	}
 }
 

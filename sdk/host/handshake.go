@@ -62,11 +62,15 @@ func (h *handshake) verdict() (problem string, ok bool) {
 	return h.refusal, h.seen && h.refusal == ""
 }
 
+// maxHandshake bounds a handshake, of which a certificate is the largest part. go-plugin
+// reads no line of 64 KiB, nor anything after it, and would leave us waiting to write.
+const maxHandshake = 16 << 10
+
 // checkHandshake looks at "1|1|unix|/path|grpc|…".
 func checkHandshake(line []byte, cut bool) string {
 	parts := bytes.Split(line, []byte("|"))
 	core, err := strconv.Atoi(string(parts[0]))
-	if cut || len(parts) < 5 || err != nil || string(parts[4]) != "grpc" {
+	if cut || len(line) > maxHandshake || len(parts) < 5 || err != nil || string(parts[4]) != "grpc" {
 		return fmt.Sprintf("printed %q where the handshake was due", wire.Clean(string(line[:min(len(line), 200)]), 200))
 	}
 	if core != 1 {

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,11 +44,12 @@ type instance struct {
 	secrets  map[string][]byte
 	stateDir string
 
-	gone chan struct{} // closed when its name is free; made, guarded by Running.mu, when it is taken back
+	gone  chan struct{} // closed when its name is free; made, guarded by Running.mu, when it is not wanted any more
+	holds int           // guarded by Running.mu; who opens or closes it in the plugin, and keeps its name for that long
 
-	mu           sync.Mutex // held while it is opened; taken before Running.mu
-	capabilities []string   // immutable after the first opening
-	observed     []string   // the same
+	mu           sync.Mutex
+	capabilities []string // immutable after the first opening
+	observed     []string // the same
 }
 
 // prepare checks an Instance and makes its folder.
@@ -86,11 +89,22 @@ func (r *Running) prepare(in Instance, kind string) (*instance, error) {
 		return nil, fmt.Errorf("%w: plugin %s", ErrClosed, r.name)
 	}
 	defer r.leaving.Done()
-	i.stateDir = filepath.Join(stateRoot(p, r.run), "instances", "i-"+url.PathEscape(in.Name))
+	i.stateDir = filepath.Join(stateRoot(p, r.run), "instances", stateName(in.Name))
 	if err := privateDir(i.stateDir); err != nil {
 		return nil, fmt.Errorf("host: the state of instance %s: %w", in.Name, err)
 	}
 	return i, nil
+}
+
+// stateName is the folder of an instance, whose name may be longer when it is escaped
+// than that of a file can be.
+func stateName(instance string) string {
+	const longest = 255
+	if name := "i-" + url.PathEscape(instance); len(name) <= longest {
+		return name
+	}
+	sum := sha256.Sum256([]byte(instance))
+	return "h-" + hex.EncodeToString(sum[:])
 }
 
 // encodeFault says which field of Instance.Config cannot be sent, and what to do.
@@ -132,7 +146,9 @@ func (r *Running) add(ctx context.Context, i *instance) error {
 	if unsure {
 		r.takeBack(i, limits.Call)
 	} else {
-		r.forget(i.name)
+		r.mu.Lock()
+		r.leaveLocked(i)
+		r.mu.Unlock()
 	}
 	return err
 }
@@ -179,18 +195,41 @@ func (r *Running) awaitGone(ctx context.Context, gone chan struct{}) error {
 func (r *Running) takeBack(i *instance, within time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, taken := r.instances[i.name]; r.closed || taken && !r.hasLocked(i) {
+	if r.closed || r.instances[i.name] != i {
 		return
 	}
-	gone := make(chan struct{})
-	r.instances[i.name], i.gone = i, gone
+	i.holds++
+	r.leaveLocked(i)
 	r.leaving.Go(func() {
 		for closed := false; !closed; {
 			closed = r.tryClose(i, within)
 		}
-		r.forget(i.name)
-		close(gone)
+		r.letGo(i)
 	})
+}
+
+// leaveLocked says that nobody wants the instance any more. Its name is free when nobody
+// holds it.
+//
+// REQUIRES: r.mu.
+func (r *Running) leaveLocked(i *instance) {
+	if i.gone == nil {
+		i.gone = make(chan struct{})
+	}
+	if i.holds == 0 {
+		delete(r.instances, i.name)
+		close(i.gone)
+	}
+}
+
+// letGo ends a hold.
+func (r *Running) letGo(i *instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i.holds--
+	if i.gone != nil {
+		r.leaveLocked(i)
+	}
 }
 
 // tryClose reports whether no process has the instance any more, or will have.
@@ -202,8 +241,14 @@ func (r *Running) tryClose(i *instance, within time.Duration) bool {
 		return true // what had it is gone, and what is started does not get it
 	}
 	p.end()
-	err = i.close(ctx, p)
-	return err == nil || errors.Is(err, errLost)
+	if err = i.close(ctx, p); err == nil || errors.Is(err, errLost) {
+		return true
+	}
+	select { // one that says at once that its time was over would be asked in a circle
+	case <-ctx.Done():
+	case <-p.condemned:
+	}
+	return false
 }
 
 // open opens the instance in a process.
@@ -331,17 +376,20 @@ func (r *Running) keptLocked() []*instance {
 
 // reopen opens an instance that the plugin says it does not have.
 func (r *Running) reopen(ctx context.Context, name string) error {
-	r.mu.Lock()
-	i, ok := r.instances[name]
-	r.mu.Unlock()
-	if !ok {
-		return errInstanceClosed()
-	}
 	p, err := r.current(ctx)
 	if err != nil {
 		return err
 	}
 	defer p.end()
+	r.mu.Lock()
+	i, ok := r.instances[name]
+	if !ok || i.gone != nil {
+		r.mu.Unlock()
+		return errInstanceClosed()
+	}
+	i.holds++ // else another of its name could be opened, and be refused or closed for this one
+	r.mu.Unlock()
+	defer r.letGo(i)
 	err = i.open(ctx, p)
 	r.mu.Lock()
 	wanted := r.hasLocked(i)
@@ -363,25 +411,20 @@ func errInstanceClosed() error {
 	return &Error{Message: "the instance is closed", Causes: []error{auth.ErrClosed}}
 }
 
-func (r *Running) forget(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.instances, name)
-}
-
 // closeInstance ends an instance, once: its name may be another's afterwards. Where there
 // is no process there is none to end.
 func (r *Running) closeInstance(ctx context.Context, i *instance) error {
 	r.mu.Lock()
 	limit, has, gone := r.plugin.Limits.Call, r.hasLocked(i), i.gone
 	if has {
-		delete(r.instances, i.name)
+		i.holds++
+		r.leaveLocked(i)
 	}
 	r.mu.Unlock()
 	ctx, cancel := withDefaultDeadline(ctx, limit)
 	defer cancel()
 	switch {
-	case gone != nil: // a Close before this one was cut short
+	case gone != nil: // there was a Close before this one
 		if err := r.awaitGone(ctx, gone); err != nil {
 			return r.say(err, "Close", i.name)
 		}
@@ -389,6 +432,7 @@ func (r *Running) closeInstance(ctx context.Context, i *instance) error {
 	case !has:
 		return nil
 	}
+	defer r.letGo(i)
 	err := r.call(ctx, "Close", "", func(ctx context.Context, p *process) error {
 		_, err := p.base.CloseInstance(ctx, &basev1.CloseInstanceRequest{Instance: i.name})
 		return err

@@ -132,6 +132,66 @@ func TestAnInstanceThatIsClosedWhileACallOpensItAgainStaysClosed(t *testing.T) {
 	}
 }
 
+// The plugin would close the other, for it knows no more than the name.
+func TestAnInstanceThatIsClosedWhileACallOpensItAgainEndsNoOtherOfItsName(t *testing.T) {
+	t.Parallel()
+	p := part(t, "slow")
+	p.StateDir = filepath.Join(t.TempDir(), "state")
+	r := launch(t, p)
+	state := filepath.Join(p.StateDir, "instances", "i-a")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pass := filepath.Join(state, "go")
+	writeFile(t, pass, "", 0o600)
+	a := open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "slow"}})
+	behindTheBack(t, r, "a")
+	if err := errors.Join(os.Remove(pass), os.Remove(filepath.Join(state, "opening"))); err != nil {
+		t.Fatal(err)
+	}
+	called, opened := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(called)
+		_, _ = a.Credentials(context.Background(), request("pid"))
+	}()
+	eventually(t, "the call opens it", func() bool { return exists(filepath.Join(state, "opening")) })
+	if err := a.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	go func() {
+		_, err := r.Auth(context.Background(), Instance{Name: "a", Config: goodConfig{Greeting: "other"}})
+		opened <- err
+	}()
+	eventually(t, "the other is open, or waits for the name", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(opened) == 1 || r.instances["a"] != nil && r.instances["a"].gone != nil
+	})
+	writeFile(t, pass, "", 0o600)
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	<-called
+	if exists(filepath.Join(state, "closed-other")) {
+		t.Error("the other was closed")
+	}
+}
+
+func TestEveryNameOfAnInstanceHasAFolder(t *testing.T) {
+	t.Parallel()
+	r := launch(t, part(t, "good"))
+	dirs := make(map[string]string)
+	for _, name := range []string{
+		"a", "a/b", "..", strings.Repeat("x", maxInstanceName), strings.Repeat("ä", maxInstanceName/2), strings.Repeat("ä", maxInstanceName/2-1) + "ö",
+	} {
+		dir := value(t, open(t, r, Instance{Name: name}), "state")
+		if before, taken := dirs[dir]; taken || filepath.Dir(dir) != filepath.Join(r.run.path, "state", "instances") {
+			t.Errorf("%q has %s, as has %q", name, dir, before)
+		}
+		dirs[dir] = name
+	}
+}
+
 // behindTheBack closes an instance in the plugin, and the host does not know.
 func behindTheBack(t *testing.T, r *Running, name string) {
 	t.Helper()

@@ -336,6 +336,7 @@ func TestARefusedBinarySaysWhyAndWhatToDo(t *testing.T) {
 		"exits at once":      {nil, "exits", "exit status 3"},
 		"says why":           {nil, "exits", "no such database"},
 		"a socket of others": {nil, "elsewhere", "outside the folder"},
+		"too long a line":    {nil, "endless", "where the handshake was due"},
 		"other protocol":     {nil, "oldcore", "version 99 of the base protocol"},
 		"other majors":       {nil, "future", "offers auth [7 8], telepathy [1]"},
 		"not a program":      {func(p *Plugin) { p.Path, p.SHA256, p.AllowUnverified = script, "", true }, "good", "cannot be executed here"},

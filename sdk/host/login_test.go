@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -135,7 +136,15 @@ func TestAPluginAsksOnlySoMuchAtOnceAndShowsOnlyText(t *testing.T) {
 	d := &crowd{asked: &asked}
 	x := &loginStream{stream: q, dialog: d, cancels: make(map[uint64]context.CancelFunc)}
 	for id := range uint64(maxAsks + 1) {
-		x.answer(ctx, &authv1.LoginResponse{Id: id, Message: &authv1.LoginResponse_Callback{Callback: &authv1.CallbackAsk{}}})
+		if err := x.answer(ctx, callback(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := <-q.answers; a.GetId() != maxAsks || !strings.Contains(a.GetFailure().GetMessage(), "16 questions have no answer") {
+		t.Errorf("one question too many was answered with %v", a)
+	}
+	if err := x.answer(ctx, callback(3)); err == nil || !strings.Contains(err.Error(), "asked twice with the id 3") {
+		t.Errorf("an id that is in use: %v", err)
 	}
 	eventually(t, "the dialog is asked", func() bool { return asked.Load() == maxAsks })
 	cancel()
@@ -151,6 +160,54 @@ func TestAPluginAsksOnlySoMuchAtOnceAndShowsOnlyText(t *testing.T) {
 	}
 	if _, err := x.ask(t.Context(), &authv1.LoginResponse{}); !errors.Is(err, auth.ErrUnsupported) {
 		t.Errorf("a question that nobody knows: %v", err)
+	}
+}
+
+func callback(id uint64) *authv1.LoginResponse {
+	return &authv1.LoginResponse{Id: id, Message: &authv1.LoginResponse_Callback{Callback: &authv1.CallbackAsk{}}}
+}
+
+// deafDialog is a stream that takes nothing until it is let go.
+type deafDialog struct {
+	grpc.BidiStreamingClient[authv1.LoginRequest, authv1.LoginResponse]
+
+	free  chan struct{}
+	taken atomic.Int32
+}
+
+func (d *deafDialog) Send(*authv1.LoginRequest) error {
+	<-d.free
+	d.taken.Add(1)
+	return nil
+}
+
+// A question whose answer waits to be sent counts: nobody knows how long it will.
+func TestAPluginThatReadsNoAnswersAsksOnlySoMuch(t *testing.T) {
+	t.Parallel()
+	const questions = 3 * maxAsks
+	stream := &deafDialog{free: make(chan struct{})}
+	x := &loginStream{stream: stream, dialog: &dialog{}, cancels: make(map[uint64]context.CancelFunc)}
+	flooded := make(chan struct{})
+	go func() {
+		defer close(flooded)
+		for id := range uint64(questions) {
+			if err := x.answer(t.Context(), &authv1.LoginResponse{
+				Id: id, Message: &authv1.LoginResponse_RedirectUrl{RedirectUrl: &authv1.RedirectUrlAsk{}},
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	eventually(t, "there are as many as there may be", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.cancels) == maxAsks
+	})
+	close(stream.free)
+	<-flooded
+	x.asks.Wait()
+	if n := stream.taken.Load(); n != questions || len(x.cancels) != 0 {
+		t.Errorf("%d answers to %d questions, %d left", n, questions, len(x.cancels))
 	}
 }
 

@@ -99,6 +99,9 @@ func play(name string) bool {
 	case "elsewhere":
 		fmt.Println("1|1|unix|/tmp/elsewhere|grpc|")
 		time.Sleep(time.Hour)
+	case "endless": // as long as the lines are that go-plugin can no longer read
+		fmt.Printf("%-65536s\n", "1|1|unix|/tmp/x|grpc|")
+		time.Sleep(time.Hour)
 	case "silent":
 		beDeaf()
 	case "oldcore":

@@ -266,6 +266,47 @@ func TestAnObservationReachesThePlugin(t *testing.T) {
 	}
 }
 
+// What is observed comes from a server, which may send what it likes.
+func TestAnObservationThatIsTooLargeIsDroppedAlone(t *testing.T) {
+	t.Parallel()
+	p := part(t, "observer")
+	p.Limits.MessageBytes = 64 << 10
+	r := launch(t, p)
+	a := open(t, r, Instance{Name: "a"})
+	o, _ := auth.AsObserver(a)
+	s, _ := auth.AsSigner(a)
+	for _, size := range []int{64 << 10, 1 << 20} {
+		o.Observe(request("me"), auth.Observation{
+			URL: "https://api.example/mcp", Status: 200, Header: http.Header{"X-One": {strings.Repeat("x", size)}},
+		})
+		if _, err := s.Sign(t.Context(), request("me"), auth.HTTPRequest{Method: "GET", URL: "https://api.example/mcp"}); err != nil {
+			t.Errorf("a signature after %d bytes: %v", size, err)
+		}
+	}
+	if n := r.Stats().Starts; n != 1 {
+		t.Errorf("the plugin was started %d times", n)
+	}
+}
+
+// Replace may have changed the limits for the next one.
+func TestAMessageFitsTheProcessThatItGoesTo(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.Limits.MessageBytes = 64 << 10
+	r := launch(t, p)
+	s, _ := auth.AsSigner(open(t, r, Instance{Name: "a"}))
+	r.mu.Lock()
+	next := *r.plugin
+	next.Limits.MessageBytes = 1 << 20
+	r.plugin = &next
+	r.mu.Unlock()
+	hr := auth.HTTPRequest{Method: "GET", URL: "https://api.example/mcp", Header: http.Header{"X": {strings.Repeat("x", 64<<10)}}}
+	_, err := s.Sign(t.Context(), request("me"), hr)
+	if err == nil || !strings.Contains(err.Error(), "larger than Limits.MessageBytes") || asError(err).Ran || r.Stats().Starts != 1 {
+		t.Errorf("got %v, %d starts", err, r.Stats().Starts)
+	}
+}
+
 // Whoever can write to the file does so after its bytes were looked at.
 func TestBytesWrittenOverTheVerifiedOnesDoNotRun(t *testing.T) {
 	t.Parallel()

@@ -155,12 +155,14 @@ func (x *probeStream) call(ctx context.Context, call *probev1.Call) error {
 	}
 	x.calls.Go(func() {
 		answer := x.ask(ctx, call)
-		answer.Id = call.GetId()
-		x.mu.Lock()
-		delete(x.cancels, call.GetId())
-		x.mu.Unlock()
 		cancel()
-		_ = x.send(&probev1.ProbeRequest{Message: &probev1.ProbeRequest_Result{Result: answer}}) // a broken stream ends in Recv
+		answer.Id = call.GetId()
+		x.sending.Lock()
+		defer x.sending.Unlock()
+		x.mu.Lock()
+		delete(x.cancels, call.GetId()) // not before: a plugin that reads no answers would never have too many
+		x.mu.Unlock()
+		_ = x.stream.Send(&probev1.ProbeRequest{Message: &probev1.ProbeRequest_Result{Result: answer}}) // a broken stream ends in Recv
 	})
 	return nil
 }

@@ -238,6 +238,50 @@ func TestTheHostAnswersCallsBeyondWhatAProbeCanHaveAtOnce(t *testing.T) {
 	x.calls.Wait()
 }
 
+// deafStream is a stream that takes nothing until it is let go.
+type deafStream struct {
+	grpc.BidiStreamingClient[probev1.ProbeRequest, probev1.ProbeResponse]
+
+	free  chan struct{}
+	taken atomic.Int32
+}
+
+func (d *deafStream) Send(*probev1.ProbeRequest) error {
+	<-d.free
+	d.taken.Add(1)
+	return nil
+}
+
+// A call whose result waits to be sent counts: nobody knows how long it will.
+func TestAPluginThatReadsNoResultsMakesOnlySoManyCalls(t *testing.T) {
+	t.Parallel()
+	const calls = 3 * wire.MaxCalls
+	target, stream := &resource{id: "x"}, &deafStream{free: make(chan struct{})}
+	x := &probeStream{
+		stream: stream, target: target, about: target.Describe(), limit: 1 << 20, cancels: make(map[uint64]context.CancelFunc),
+	}
+	flooded := make(chan struct{})
+	go func() {
+		defer close(flooded)
+		for id := range uint64(calls) {
+			if err := x.call(t.Context(), &probev1.Call{Id: id, Method: "ping"}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	eventually(t, "there are as many as there may be", func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.cancels) == wire.MaxCalls
+	})
+	close(stream.free)
+	<-flooded
+	x.calls.Wait()
+	if n := stream.taken.Load(); n != calls || len(x.cancels) != 0 {
+		t.Errorf("%d results of %d calls, %d left", n, calls, len(x.cancels))
+	}
+}
+
 func TestAProbeEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	p, err := launchLooker(t).Probe(t.Context(), Instance{Name: "p"})

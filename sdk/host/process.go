@@ -80,7 +80,7 @@ func startProcess(ctx context.Context, p *Plugin, img *image, run *runDir) (*pro
 		return nil, err
 	}
 	proc.child.forgetSockets()
-	proc.signing = newSignMux(proc.conn)
+	proc.signing = newSignMux(proc.conn, p.Limits.MessageBytes)
 	proc.watch()
 	return proc, nil
 }
@@ -104,7 +104,7 @@ func (p *process) newClient(img *image, run *runDir) *plugin.Client {
 			return p.child, nil
 		},
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
-		StartTimeout:     limits.Start + time.Minute, // ours ends it first
+		StartTimeout:     max(limits.Start, limits.Start+time.Minute), // ours ends it first; the sum may be too large
 		SkipHostEnv:      true,
 		AutoMTLS:         p.plugin.MutualTLS,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: run.path},

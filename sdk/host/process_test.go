@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,42 @@ import (
 	"testing"
 	"time"
 )
+
+// Whoever wants no limit says so with the largest there is.
+func TestLimitsMayBeAsLargeAsTheyLike(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	p.Limits.Start, p.Limits.Call, p.Limits.Drain, p.Limits.Shutdown = math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64
+	p.Limits.MemoryBytes, p.Limits.MessageBytes = math.MaxInt64, math.MaxInt
+	r := launch(t, p)
+	if value(t, open(t, r, Instance{Name: "a"}), "pid") == "" {
+		t.Error("it does not answer")
+	}
+}
+
+// The plugin does not do it where it crashed.
+func TestTheGroupOfAProcessThatEndedIsEnded(t *testing.T) {
+	t.Parallel()
+	p := part(t, "good")
+	c := newChild(&p)
+	dir := t.TempDir()
+	script := &image{path: "/bin/sh"}
+	if err := c.prepare(&p, script, &runDir{path: dir}, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Args = []string{"sh", "-c", "sleep 3600 >/dev/null 2>&1 & echo $! >" + filepath.Join(dir, "pid")}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-c.exited
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := pidOf(t, strings.TrimSpace(string(text)))
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "what it started ends", func() bool { return !alive(pid) })
+}
 
 func TestTheEnvironmentOfAPluginIsWhatItNeedsUnlessTheHostSaysOtherwise(t *testing.T) {
 	t.Setenv("HOME", "/host/home")

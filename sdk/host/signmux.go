@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type signStream = grpc.BidiStreamingClient[authv1.SignRequest, authv1.SignRespon
 // it wait; what is left is sent by the pump.
 type signMux struct {
 	conn    *grpc.ClientConn
+	largest int // bytes of a message, without streamRoom; a larger one would break the stream under everybody
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wake    chan struct{} // one place; wakes the pump
@@ -71,9 +73,9 @@ type signWaiter struct {
 	upTo   uint64                  // guarded by signMux.mu; its sent when the call was, 0 before
 }
 
-func newSignMux(conn *grpc.ClientConn) *signMux {
+func newSignMux(conn *grpc.ClientConn, limit int) *signMux {
 	m := &signMux{
-		conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{}), pending: make(map[uint64]*signWaiter),
+		conn: conn, largest: limit - streamRoom, wake: make(chan struct{}, 1), ended: make(chan struct{}), pending: make(map[uint64]*signWaiter),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.expiry = time.AfterFunc(time.Hour, m.expire)
@@ -84,6 +86,9 @@ func newSignMux(conn *grpc.ClientConn) *signMux {
 // sign makes one call. It never waits longer than ctx, or than until due where that is
 // set, whatever the plugin does.
 func (m *signMux) sign(ctx context.Context, due time.Time, call wire.Encoded) (auth.Signature, error) {
+	if len(call) > m.largest {
+		return auth.Signature{}, &Error{Message: fmt.Sprintf("a message of %d bytes is larger than Limits.MessageBytes", len(call))}
+	}
 	w := &signWaiter{answer: make(chan *wire.SignResponse, 1), due: due}
 	m.mu.Lock()
 	if m.broken != nil {
@@ -160,10 +165,10 @@ func (m *signMux) giveUp(id uint64, w *signWaiter, cause error) error {
 	return &Error{Message: "the plugin did not answer in time", Ran: true, Causes: []error{cause}}
 }
 
-// observe sends an observation, unless it is not valid or the plugin is slow to take them.
+// observe sends an observation, unless it cannot be sent or the plugin is slow to take them.
 func (m *signMux) observe(o *authv1.Observation) {
 	message, err := proto.Marshal(&authv1.SignRequest{Message: &authv1.SignRequest_Observation{Observation: o}})
-	if err != nil {
+	if err != nil || len(message) > m.largest {
 		return
 	}
 	m.mu.Lock()

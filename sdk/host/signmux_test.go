@@ -133,7 +133,7 @@ func TestTheDefaultDeadlineEndsASignatureOfAStoppedPlugin(t *testing.T) {
 func TestEachSignatureEndsWhenItIsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := newSignMux(nil)
+		m := newSignMux(nil, 1<<10)
 		m.started = true // nothing is ever sent
 		began := time.Now()
 		for _, d := range []time.Duration{3 * time.Second, time.Second, 2 * time.Second} {

@@ -197,7 +197,7 @@ func (p *process) destroy() {
 	select {
 	case <-gone:
 		p.watchers.Wait()
-	case <-time.After(2*p.plugin.Limits.Shutdown + stuck):
+	case <-time.After(max(stuck, 2*p.plugin.Limits.Shutdown+stuck)): // the sum may be too large
 		p.plugin.Logger.Error("the plugin's process does not end, although it was killed", "pid", p.child.number())
 	}
 }
