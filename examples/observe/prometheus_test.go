@@ -179,7 +179,10 @@ func startPrometheus(t *testing.T, binary, target string) *prom {
 			_ = cmd.Process.Kill()
 			<-ended
 		}
-		if p.ready(t.Context(), ended) {
+		starting, giveUp := context.WithDeadline(t.Context(), limit(t)) // so that its log is seen
+		ready := p.ready(starting, ended)
+		giveUp()
+		if ready {
 			t.Cleanup(func() {
 				stop()
 				http.DefaultClient.CloseIdleConnections()
@@ -270,12 +273,18 @@ func (p *prom) wait(t *testing.T, query string, right func([]float64) bool) {
 	})
 }
 
+// limit is until when to wait: there is time left then to say for what.
+func limit(t *testing.T) time.Time {
+	t.Helper()
+	if end, limited := t.Deadline(); limited {
+		return time.Now().Add(time.Until(end) * 3 / 4)
+	}
+	return time.Now().Add(2 * time.Minute)
+}
+
 func (p *prom) poll(t *testing.T, what string, done func() (bool, error)) {
 	t.Helper()
-	limit := time.Now().Add(2 * time.Minute)
-	if end, ok := t.Deadline(); ok {
-		limit = end.Add(-10 * time.Second)
-	}
+	limit := limit(t)
 	for {
 		ok, err := done()
 		if ok {
@@ -284,10 +293,6 @@ func (p *prom) poll(t *testing.T, what string, done func() (bool, error)) {
 		if time.Now().After(limit) {
 			t.Fatalf("waited in vain for %s (%v)", what, err)
 		}
-		select {
-		case <-t.Context().Done():
-			t.Fatalf("waited in vain for %s: %v", what, context.Cause(t.Context()))
-		case <-time.After(50 * time.Millisecond):
-		}
+		<-time.After(50 * time.Millisecond)
 	}
 }

@@ -91,6 +91,8 @@ func TestEveryFlawOfADialerIsFoundAndNamed(t *testing.T) {
 				opts.lull = 300 * time.Millisecond // times 10
 			case tt.flaw == "keeps":
 				opts.Patience = never
+			case tt.flaw == "hoards":
+				opts.lull = time.Minute // times 50: it is found as soon as the peer has sent all
 			case tt.check == "Pressure":
 				opts.lull = 300 * time.Millisecond // times 50, twice at most
 			}
