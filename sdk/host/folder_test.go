@@ -50,7 +50,7 @@ func TestTheFolderOfAPluginOutlivesItsProcesses(t *testing.T) {
 		},
 		"it cannot listen": func(t *testing.T, r *Running) {
 			t.Helper()
-			syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+			kill(r)
 			eventually(t, "the next process ends at once", func() bool { return r.Stats().Failures == 2 })
 			if why := r.Stats().LastFailure; !strings.Contains(why, "no-such-folder") {
 				t.Errorf("the last failure is %q", why)

@@ -130,7 +130,7 @@ func TestNoProcessDescriptorOrFileIsLeftOfAnythingThatHappens(t *testing.T) {
 			syscall.Kill(pid, syscall.SIGKILL)
 			eventually(t, "another process answers", func() bool { return value(t, a, "pid") != fmt.Sprint(pid) })
 		}),
-		"kill -9 and Close": running(good, func(r *Running, _ auth.Provider) { syscall.Kill(r.Stats().PID, syscall.SIGKILL) }),
+		"kill -9 and Close": running(good, func(r *Running, _ auth.Provider) { kill(r) }),
 		"SIGSTOP and Close": running(stopped, func(r *Running, _ auth.Provider) { stop(t, r.Stats().PID) }),
 	} {
 		t.Run(name, func(t *testing.T) {

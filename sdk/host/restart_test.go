@@ -27,7 +27,7 @@ func TestFailuresAreForgottenAfterATimeWithoutThem(t *testing.T) {
 		p.Limits.RestartMin, p.Limits.RestartMax = time.Millisecond, time.Millisecond
 		r := launch(t, p)
 		for n := range 3 {
-			syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+			kill(r)
 			eventually(t, "it is started again", func() bool { return r.Stats().Starts == n+2 })
 		}
 		if got := r.Stats().Failures; got != want {
@@ -74,7 +74,7 @@ func TestCloseDoesNotWaitForABackoff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
 	if err := inTime(t, "Close returns", func() error { return r.Close(t.Context()) }); err != nil {
 		t.Error(err)
@@ -91,7 +91,7 @@ func TestReplaceDoesNotWaitForABackoffAndClosesTheCircuit(t *testing.T) {
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a", Config: map[string]string{"greeting": "hi"}})
 	dir := value(t, a, "state")
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "it is left alone", func() bool { return r.Stats().Failures == 2 })
 	next := part(t, "next")
 	next.Name = "another"
@@ -131,7 +131,7 @@ func waiting(t *testing.T) (r *Running, dir string, second int) {
 	p.Env = []string{"CRASH_*"}
 	p.Limits.Start = 1000 * time.Hour
 	r = launch(t, p)
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "the second process is there", func() bool { return exists(filepath.Join(dir, "second")) })
 	text, err := os.ReadFile(filepath.Join(dir, "second"))
 	if err != nil {
@@ -175,7 +175,7 @@ func TestReplaceWakesWhoWaitsForAProcess(t *testing.T) {
 	}
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
 	result := make(chan error, 1)
 	go func() {
@@ -228,7 +228,7 @@ func down(t *testing.T, circuitAfter int) (*Running, auth.Provider) {
 	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = 1000*time.Hour, 1000*time.Hour, circuitAfter
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "it waits for the next start", func() bool { return r.Stats().Failures == 2 })
 	return r, a
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -109,7 +108,7 @@ func TestReplaceKeepsTheStateFolder(t *testing.T) {
 				check("after a Replace with "+dir, "b"+filepath.Base(dir))
 			}
 			starts := r.Stats().Starts
-			syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+			kill(r)
 			eventually(t, "it is started again", func() bool { return r.Stats().Starts > starts })
 			check("after a restart", "c")
 			if err := r.Close(context.WithoutCancel(t.Context())); err != nil {

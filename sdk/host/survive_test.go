@@ -72,9 +72,19 @@ func alive(pid int) bool {
 // procfs reports whether processes can be looked at in /proc.
 func procfs() bool { return exists("/proc/self/stat") }
 
+// kill ends the plugin's process, if there is one just now: 0 would be the group of the tests.
+func kill(r *Running) {
+	if pid := r.Stats().PID; pid != 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
 // stop stops a process and waits until every thread of it stands.
 func stop(t *testing.T, pid int) {
 	t.Helper()
+	if pid == 0 {
+		t.Fatal("there is no process to stop") // 0 would be the group of the tests
+	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +215,7 @@ func TestKillsUnderLoadCostNobodyACallConcurrentSafe(t *testing.T) {
 			}
 			return true
 		})
-		syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+		kill(r)
 		eventually(t, "it is started again", func() bool { return r.Stats().Starts == n+2 })
 	}
 	close(stop)
@@ -267,7 +277,7 @@ func TestAPluginThatKeepsFailingIsLeftAlone(t *testing.T) {
 	p.Limits.RestartMin, p.Limits.RestartMax, p.Limits.CircuitAfter = time.Millisecond, time.Hour, 3
 	r := launch(t, p)
 	a := open(t, r, Instance{Name: "a"})
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	_, err := a.Credentials(t.Context(), request("pid"))
 	down, ok := errors.AsType[*DownError](err)
 	if !ok || !strings.Contains(err.Error(), "not again") {
@@ -350,7 +360,7 @@ func TestGrandchildrenOfACrashedPluginEnd(t *testing.T) {
 			}
 		}
 	}
-	syscall.Kill(r.Stats().PID, syscall.SIGKILL)
+	kill(r)
 	eventually(t, "the grandchild ends", func() bool { return !alive(grandchild) })
 }
 

@@ -289,7 +289,7 @@ func TestNoPartOfAMessageIsDeliveredWhenThePluginIsKilled(t *testing.T) {
 				t.Fatalf("message %d has %d bytes of %q: %v", n, len(m), m[:1], err)
 			}
 			if n == 2 {
-				syscall.Kill(c.Stats().PID, syscall.SIGKILL)
+				kill(c.Running)
 			}
 		}
 	}
