@@ -69,7 +69,7 @@ func New(cfg Config) (*Prober, error) {
 		bad("URL", nil, "does not parse") // the error would quote it
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		bad("URL", nil, "is not an absolute http or https URL")
-	case placeholder.MatchString(cfg.URL[:origin(cfg.URL)]):
+	case beforePath(cfg.URL):
 		bad("URL", nil, "has a value before its path: what a target says must not choose whom to ask")
 	case u.User != nil:
 		bad("URL", nil, "has a user in it: give credentials with Headers")
@@ -170,17 +170,15 @@ func (p *Prober) address(about probe.Description) string {
 	})
 }
 
-// origin returns how much of a URL is its scheme and its host.
-func origin(raw string) int {
-	_, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return 0
+// beforePath tells whether a URL with a host has a placeholder before its path. It
+// looks at what comes before the first: a name may have slashes of its own in it.
+func beforePath(raw string) bool {
+	first := placeholder.FindStringIndex(raw)
+	if first == nil {
+		return false
 	}
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		return len(raw)
-	}
-	return len(raw) - len(rest) + end
+	_, rest, _ := strings.Cut(raw[:first[0]], "://")
+	return !strings.ContainsAny(rest, "/?#")
 }
 
 // judge draws the conclusion of an answer.

@@ -200,10 +200,16 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 	}
 	for url, want := range map[string]string{
 		"http://${pool}/x": "before its path", "http://x:${id}/": "does not parse", "http://x${id}?": "before its path", "http://x${id}": "before its path",
+		"http://x${a/b}": "before its path", "http://x${a?b}/": "before its path", "http://x${a#b}/": "before its path",
 		"http://user@x/": "has a user", "%": "does not parse", "/x": "is not an absolute",
 	} {
 		if _, err := New(Config{URL: url}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want that it %s", url, err, want)
+		}
+	}
+	for _, url := range []string{"http://x/${a/b}", "http://x?${id}", "http://x#${id}"} {
+		if _, err := New(Config{URL: url}); err != nil {
+			t.Errorf("%q: %v", url, err)
 		}
 	}
 	if _, err := New(Config{URL: "http://x/", Statuses: []int{200, 600}}); err == nil || !strings.Contains(err.Error(), "600") {
