@@ -96,23 +96,31 @@ func TestACapabilityThatThePluginDidNotDeclareIsNotUsed(t *testing.T) {
 	}
 }
 
-// What closes it may come before what opens it.
-func TestAnInstanceThatIsClosedWhileACallOpensItAgainStaysClosed(t *testing.T) {
-	t.Parallel()
+// lostSlow opens an instance a that the plugin loses. Its next call opens it again, which
+// leaves "opening" in its folder, and waits there for "go".
+func lostSlow(t *testing.T) (r *Running, a auth.Provider, state string) {
+	t.Helper()
 	p := part(t, "slow")
 	p.StateDir = filepath.Join(t.TempDir(), "state")
-	r := launch(t, p)
-	state := filepath.Join(p.StateDir, "instances", "i-a")
+	r = launch(t, p)
+	state = filepath.Join(p.StateDir, "instances", "i-a")
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	pass := filepath.Join(state, "go")
 	writeFile(t, pass, "", 0o600)
-	a := open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "slow"}})
+	a = open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "slow"}})
 	behindTheBack(t, r, "a")
 	if err := errors.Join(os.Remove(pass), os.Remove(filepath.Join(state, "opening"))); err != nil {
 		t.Fatal(err)
 	}
+	return r, a, state
+}
+
+// What closes it may come before what opens it.
+func TestAnInstanceThatIsClosedWhileACallOpensItAgainStaysClosed(t *testing.T) {
+	t.Parallel()
+	r, a, state := lostSlow(t)
 	called := make(chan error, 1)
 	go func() {
 		_, err := a.Credentials(context.Background(), request("pid"))
@@ -122,7 +130,7 @@ func TestAnInstanceThatIsClosedWhileACallOpensItAgainStaysClosed(t *testing.T) {
 	if err := a.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	writeFile(t, pass, "", 0o600)
+	writeFile(t, filepath.Join(state, "go"), "", 0o600)
 	if err := <-called; !errors.Is(err, auth.ErrClosed) {
 		t.Errorf("the call: %v", err)
 	}
@@ -135,20 +143,7 @@ func TestAnInstanceThatIsClosedWhileACallOpensItAgainStaysClosed(t *testing.T) {
 // The plugin would close the other, for it knows no more than the name.
 func TestAnInstanceThatIsClosedWhileACallOpensItAgainEndsNoOtherOfItsName(t *testing.T) {
 	t.Parallel()
-	p := part(t, "slow")
-	p.StateDir = filepath.Join(t.TempDir(), "state")
-	r := launch(t, p)
-	state := filepath.Join(p.StateDir, "instances", "i-a")
-	if err := os.MkdirAll(state, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	pass := filepath.Join(state, "go")
-	writeFile(t, pass, "", 0o600)
-	a := open(t, r, Instance{Name: "a", Config: goodConfig{Greeting: "slow"}})
-	behindTheBack(t, r, "a")
-	if err := errors.Join(os.Remove(pass), os.Remove(filepath.Join(state, "opening"))); err != nil {
-		t.Fatal(err)
-	}
+	r, a, state := lostSlow(t)
 	called, opened := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(called)
@@ -167,7 +162,7 @@ func TestAnInstanceThatIsClosedWhileACallOpensItAgainEndsNoOtherOfItsName(t *tes
 		defer r.mu.Unlock()
 		return len(opened) == 1 || r.instances["a"] != nil && r.instances["a"].gone != nil
 	})
-	writeFile(t, pass, "", 0o600)
+	writeFile(t, filepath.Join(state, "go"), "", 0o600)
 	if err := <-opened; err != nil {
 		t.Error(err)
 	}
